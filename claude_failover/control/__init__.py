@@ -1,0 +1,1 @@
+"""The control channel: how the command line talks to a running daemon, over a Unix socket."""
