@@ -170,21 +170,28 @@ def check_private_directory(directory: Path) -> None:
         ConfigError: *directory* is no directory, is another user's (also by way of a link), can be written by others,
             or lies where others can rename it.
     """
-    trusted = {os.geteuid(), 0}
-    below: Path | None = None
-    for path in (directory, *directory.parents):
-        try:
-            link, info = path.lstat(), path.stat()
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint=f"ls -ld {path}") from error
-        if path == directory:
-            _check_directory_itself(path, link, info)
-        elif info.st_mode & stat.S_IWOTH:
+    link, info = _look(directory)
+    _check_directory_itself(directory, link, info)
+    _check_above(directory, link)
+
+
+def _look(path: Path) -> tuple[os.stat_result, os.stat_result]:
+    try:
+        return path.lstat(), path.stat()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint=f"ls -ld {path}") from error
+
+
+def _check_above(path: Path, link: os.stat_result) -> None:
+    """Refuse *path* if somebody else may put another thing under its name."""
+    for parent in path.parents:
+        above, info = _look(parent)
+        if info.st_mode & stat.S_IWOTH:
             if not info.st_mode & stat.S_ISVTX:
-                raise _writable(path, info)
-            if below is not None and below.lstat().st_uid not in trusted:
-                raise _foreign(below, below.lstat())
-        below = path
+                raise _writable(parent, info)
+            if link.st_uid not in {os.geteuid(), 0}:
+                raise _foreign(path, link)
+        path, link = parent, above
 
 
 def _check_directory_itself(path: Path, link: os.stat_result, info: os.stat_result) -> None:
@@ -209,17 +216,23 @@ def _writable(path: Path, info: os.stat_result) -> ConfigError:
     )
 
 
-def check_private_file(path: Path) -> None:
+def check_private_file(path: Path, info: os.stat_result) -> None:
     """Refuse a file whose content another user may have written.
 
+    Args:
+        path: Its name, for the message and for the directories above it.
+        info: Of the file as opened, so that what was checked is what is read.
+
     Raises:
-        ConfigError: *path* belongs to another user than us or root, or can be written by others.
+        ConfigError: It is a directory, belongs to another user than us or root, or can be written or swapped by others.
     """
-    info = path.stat()
+    if stat.S_ISDIR(info.st_mode):
+        raise ConfigError(f"{path}: is a directory", hint=f"--config {path / 'config.yaml'}")
     if info.st_uid not in {os.geteuid(), 0}:
         raise _foreign(path, info)
     if info.st_mode & _OTHERS_WRITE:
         raise _writable(path, info)
+    _check_above(path, info)
 
 
 def write_private(path: Path, data: bytes) -> None:
