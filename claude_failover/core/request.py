@@ -184,18 +184,23 @@ def _remote_in(content: list[_Block] | str | None, depth: int = 0) -> str | None
     if depth > DEPTH_MAX:
         return "content nested deeper than any that is known"
     for block in content if isinstance(content, list) else ():
-        if block.type == "container_upload":
-            return "a container upload"
-        if block.source is not None:
-            if block.source.file_id is not None or block.source.type == "file":
-                return "a file_id source"
-            if block.source.type == "url":
-                return "a URL source"
-            if found := _remote_in(block.source.content, depth + 1):
-                return found
-        if found := _remote_in(block.content, depth + 1):
+        source = block.source or _Source()
+        found = (
+            _remote_kind(block, source)
+            or _remote_in(source.content, depth + 1)
+            or _remote_in(block.content, depth + 1)
+        )
+        if found:
             return found
     return None
+
+
+def _remote_kind(block: _Block, source: _Source) -> str | None:
+    if block.type == "container_upload":
+        return "a container upload"
+    if source.file_id is not None or source.type == "file":
+        return "a file_id source"
+    return "a URL source" if source.type == "url" else None
 
 
 def _stays(body: _Body, headers: Mapping[str, str], *, probe: bool) -> str | None:
