@@ -1,0 +1,160 @@
+"""One attempt as its exchange sees it: what it was for, what has come back, and its record at the end.
+
+Pure bookkeeping: the exchange decides. The rule: whatever happens to an attempt, :meth:`Attempt.record`
+is called exactly once, with the verdict that ended it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from claude_failover.core import reply
+from claude_failover.core.answer import AnswerReader
+from claude_failover.core.commands import HeadReceived, OpenAttempt, Translated
+from claude_failover.core.models import Target
+from claude_failover.core.policy import Permit
+from claude_failover.core.prices import PriceTable
+from claude_failover.core.request import Peek
+from claude_failover.core.settings import Backend
+from claude_failover.core.types import AttemptRecord, Ended, Headers, Instant, Kind, Monotonic, Outcome, Reason, Seconds, Surface, Verdict
+from claude_failover.core.usage import UsageCounter
+
+HELD_MAX: Final = 4 * 1024 * 1024
+"""Bytes of events that may be held before the commit; more is not an answer that begins."""
+
+ERROR_BODY_MAX: Final = 1024 * 1024
+"""Bytes kept of an error's body; Anthropic's and AWS's are a few hundred."""
+
+WHOLE_BODY_MAX: Final = 64 * 1024 * 1024
+"""Bytes of a non-streaming answer; 128k output tokens are under 1 MiB."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One send of the request to one backend."""
+
+    index: int
+    backend: Backend
+    model: str
+    upstream_model: str
+    reason: Reason
+    permit: Permit
+    opened: Instant
+    command: OpenAttempt | None
+    """Freed at the commit, and with it the request's body."""
+    paid: bool
+    surface: Surface | None = None
+    translated: Translated | None = None
+    target: Target | None = None
+    status: int | None = None
+    headers: Headers = ()
+    heard: Monotonic = Monotonic(0.0)
+    """When its last byte came; before that, when it was opened."""
+    ttfb: Seconds | None = None
+    ttft: Seconds | None = None
+    reader: AnswerReader | None = None
+    usage: UsageCounter = field(default_factory=UsageCounter)
+    held: list[bytes] = field(default_factory=list)
+    held_bytes: int = 0
+    body: list[bytes] = field(default_factory=list)
+    body_bytes: int = 0
+    stopped: bool = False
+    """``message_stop`` was seen."""
+    committed: bool = False
+    _last: bytes = b""
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether what the client has got ends with a whole event, so that one of ours may follow."""
+        return self._last.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+
+    def passed(self, out: bytes) -> bytes:
+        """Note how what goes to the client ends."""
+        self._last = out[-4:] if len(out) >= 4 else (self._last + out)[-4:]
+        return out
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is being read as a stream of events."""
+        return self.reader is not None
+
+    def receive_head(self, event: HeadReceived, now: Instant) -> None:
+        """Note status and headers."""
+        self.status = event.status
+        self.headers = event.headers
+        self.heard = now.monotonic
+        self.ttfb = Seconds(now.monotonic - self.opened.monotonic)
+
+    def hold(self, raw: bytes) -> bool:
+        """Keep back what proves nothing yet; false when there is too much of it."""
+        self.held.append(raw)
+        self.held_bytes += len(raw)
+        return self.held_bytes <= HELD_MAX
+
+    def keep(self, data: bytes, limit: int) -> bool:
+        """Collect a body that is judged whole; false when it is over *limit*."""
+        self.body.append(data)
+        self.body_bytes += len(data)
+        return self.body_bytes <= limit
+
+    def whole(self) -> bytes:
+        """The collected body."""
+        if len(self.body) > 1:
+            self.body = [b"".join(self.body)]
+        return self.body[0] if self.body else b""
+
+    def commit(self, now: Instant) -> bytes:
+        """Give out what was held; from now on bytes are relayed as they come."""
+        self.committed = True
+        self.ttft = Seconds(now.monotonic - self.opened.monotonic)
+        self.command = None
+        held = b"".join(self.held)
+        self.held = []
+        self.held_bytes = 0
+        return held
+
+    def record(  # noqa: D417 - the rest is in the types
+        self, verdict: Verdict, exchange: str, peek: Peek, prices: PriceTable, now: Instant
+    ) -> AttemptRecord:
+        """Write the attempt down, priced.
+
+        Args:
+            verdict: What ended it.
+            exchange: The request's id.
+        """
+        complete = verdict.outcome is Outcome.SUCCESS
+        state = self.usage.state(complete=complete)
+        usage = self.usage.usage
+        scope = self.backend.scope if self.backend.kind is Kind.BEDROCK else "global"
+        cost = prices.cost(self.model, self.backend.kind, scope, usage)
+        nothing = state is Ended.NOTHING
+        return AttemptRecord(
+            exchange=exchange,
+            attempt=self.index,
+            backend=self.backend.name,
+            kind=self.backend.kind,
+            model=self.model,
+            upstream_model=self.upstream_model,
+            surface=self.surface,
+            reason=self.reason,
+            outcome=verdict.outcome,
+            detail=verdict.detail,
+            status=self.status,
+            started=self.opened.wall,
+            ttfb=self.ttfb,
+            ttft=self.ttft,
+            duration=Seconds(now.monotonic - self.opened.monotonic),
+            usage=usage,
+            usage_state=state,
+            upstream_request_id=reply.request_id(self.headers),
+            session=peek.session,
+            agent=peek.agent,
+            request_class=peek.request_class,
+            paid=self.paid,
+            cost_nusd=0 if nothing else cost.nusd,
+            list_cost_nusd=0 if nothing else cost.list_nusd,
+            price_estimated=cost.estimated and not nothing,
+            committed=self.committed,
+            streaming=peek.stream,
+        )

@@ -1,0 +1,176 @@
+"""The gate of the data port: who may ask, and for what, before a byte of the body is read.
+
+Loopback is no wall: any web page can send requests to it and any other user of the machine can
+connect. So every request must name us by a loopback ``Host``, must not come from a browser, and
+must carry the local key unless the owner switched that off. Refusals have constant texts; nothing
+of the request is echoed (a malformed credential line would otherwise come back in the answer).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from claude_failover.core import headers
+from claude_failover.core.types import Headers
+
+LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+
+_BROWSER: Final = frozenset({"origin", "referer", "cookie", "sec-fetch-dest", "sec-fetch-user"})
+"""Sent by every browser, never by an HTTP library. ``sec-fetch-mode`` alone proves nothing: Node's fetch sends it."""
+
+HINT: Final = "start Claude Code with `claude-failover run`, or `eval \"$(claude-failover env)\"` first"
+
+
+class Route(StrEnum):
+    """Where a request goes."""
+
+    MESSAGES = "messages"
+    """``POST /v1/messages``: the exchange, with failover."""
+    COUNT_TOKENS = "count_tokens"
+    """The primary, or 404 when it cannot be used."""
+    RELAY = "relay"
+    """Anything else: streamed through to the primary, never to Bedrock."""
+    HELLO = "hello"
+    """``HEAD /`` and ``HEAD /api/hello``: answered here."""
+    HEALTH = "health"
+    METRICS = "metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """May pass."""
+
+    route: Route
+    headers: Headers
+    """The request's, without any line that carries our key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """May not; what to answer."""
+
+    status: int
+    error_type: str
+    message: str
+    why: str
+    """A short word for the log and the metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the gate knows of us.
+
+    Args:
+        hosts: Acceptable ``Host`` names, without port.
+        port: Ours.
+        key_digest: SHA-256 of the local key; ``None`` = no key is asked for.
+    """
+
+    port: int
+    key_digest: bytes | None
+    hosts: frozenset[str] = LOOPBACK_HOSTS
+
+
+def digest(key: str) -> bytes:
+    """What is compared instead of keys, so that the time it takes says nothing about them."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+_FREE: Final = {("HEAD", "/"): Route.HELLO, ("HEAD", "/api/hello"): Route.HELLO, ("GET", "/healthz"): Route.HEALTH}
+_KEYED: Final = {
+    ("POST", "/v1/messages"): Route.MESSAGES,
+    ("POST", "/v1/messages/count_tokens"): Route.COUNT_TOKENS,
+    ("GET", "/metrics"): Route.METRICS,
+}
+
+
+def admit(method: str, target: str, lines: Headers, door: Door) -> Admitted | Refused:
+    """Judge one request by its first line and its headers.
+
+    Args:
+        method: As received.
+        target: The request target exactly as received, query included.
+        lines: Header lines as received.
+        door: What we know of ourselves.
+    """
+    for check in (_target, _host, _browser):
+        refused = check(method, target, lines, door)
+        if refused is not None:
+            return refused
+    path = target.partition("?")[0]
+    free = _FREE.get((method, path))
+    if free is not None:
+        return Admitted(free, ())
+    admitted = _without_key(lines, door)
+    if admitted is None:
+        return Refused(401, "authentication_error", f"the local key is missing or wrong: {HINT}", "key")
+    return Admitted(_KEYED.get((method, path), Route.RELAY), admitted)
+
+
+def _target(method: str, target: str, _lines: Headers, _door: Door) -> Refused | None:
+    if method == "CONNECT" or not target.startswith("/") or target.startswith("//"):
+        return Refused(400, "invalid_request_error", "only origin-form request targets are served", "target")
+    path = target.partition("?")[0].lower()
+    if "\\" in path or any(trick in path for trick in ("%2e", "%2f", "%5c", "%00")):
+        return Refused(400, "invalid_request_error", "encoded separators and dots are not served", "target")
+    if any(segment in {".", ".."} for segment in path.split("/")):
+        return Refused(400, "invalid_request_error", "dot segments are not served", "target")
+    return None
+
+
+def _host(_method: str, _target: str, lines: Headers, door: Door) -> Refused | None:
+    named = [value for name, value in lines if name.lower() == "host"]
+    if len(named) == 1:
+        host, port = _split_host(named[0].strip().lower())
+        if host in door.hosts and port in {str(door.port), "" if door.port == 80 else str(door.port)}:
+            return None
+    return Refused(403, "permission_error", "requests must name this machine's loopback address as Host", "host")
+
+
+def _split_host(value: str) -> tuple[str, str]:
+    if value.startswith("["):
+        host, _, port = value.partition("]")
+        return host + "]", port.removeprefix(":")
+    host, _, port = value.partition(":")
+    return host, port
+
+
+def _browser(_method: str, _target: str, lines: Headers, _door: Door) -> Refused | None:
+    for name, value in lines:
+        lower = name.lower()
+        if lower in _BROWSER or (lower == "sec-fetch-site" and value.strip().lower() != "none"):
+            return Refused(403, "permission_error", "requests of a web browser are not served", "browser")
+    return None
+
+
+def _without_key(lines: Headers, door: Door) -> Headers | None:
+    """The lines without those that carry our key; ``None`` if a key is asked for and none is right."""
+    if door.key_digest is None:
+        return tuple((name, value) for name, value in lines if name.lower() != headers.KEY)
+    wanted = door.key_digest
+    found = False
+    kept: list[tuple[str, str]] = []
+    for name, value in lines:
+        reads: Callable[[str], str] | None = _CARRIERS.get(name.lower())
+        if reads is not None and hmac.compare_digest(digest(reads(value)), wanted):
+            found = True
+        elif name.lower() != headers.KEY:
+            kept.append((name, value))
+    return tuple(kept) if found else None
+
+
+def _bearer(value: str) -> str:
+    scheme, _, token = value.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+_CARRIERS: Final[dict[str, Callable[[str], str]]] = {
+    headers.KEY: str.strip,
+    "authorization": _bearer,
+    "x-api-key": str.strip,
+}

@@ -1,0 +1,165 @@
+"""The data port: aiohttp's handler, the gate, and one method per route.
+
+A low-level server without a router: two paths matter and every other one is relayed. The handler is
+cancelled when its client leaves (``handler_cancellation``), which is how an abandoned stream
+stops costing money; so nothing that must happen is awaited after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from claude_failover import events
+from claude_failover.clock import Clock
+from claude_failover.core import failures, gate, headers, reply
+from claude_failover.core.commands import ClientRequest
+from claude_failover.core.counsel import Counsel
+from claude_failover.core.exchange import Exchange
+from claude_failover.core.gate import Admitted, Door, Refused, Route
+from claude_failover.core.request import Peek, peek
+from claude_failover.core.types import BackendName, Headers
+from claude_failover.proxy.driver import Books, Driver
+from claude_failover.upstream import Upstream
+
+MAX_BODY: Final = 64 * 1024 * 1024
+"""Bytes of a request to ``/v1/messages``: twice what the Claude API takes (claude.md 3.1). Other paths are streamed."""
+
+BIG_BODY: Final = 2 * 1024 * 1024
+"""Bodies from here on are parsed in a thread: above ten milliseconds of parsing would stop every stream."""
+
+MAX_EXCHANGES: Final = 4096
+"""Requests in flight; each takes two descriptors."""
+
+
+class Relay(Protocol):
+    """What the port needs to pass a request through to the primary."""
+
+    async def open_stream(
+        self, method: str, target: str, lines: Headers, body: web.BaseRequest
+    ) -> contextlib.AbstractAsyncContextManager[object]:
+        """Send it, streaming; the response streams back."""
+
+
+@dataclass(slots=True)
+class World:
+    """What the port serves with. ``reload`` swaps *counsel*, *upstreams* and *door*; a request keeps what it began with."""
+
+    counsel: Counsel
+    upstreams: Mapping[BackendName, Upstream]
+    door: Door
+    books: Books
+    clock: Clock
+    paid: Callable[[Headers], Mapping[BackendName, bool]]
+    """Which backends a request with these headers costs real money at."""
+    metrics: Callable[[str | None], tuple[str, bytes]] | None = None
+    """``/metrics``: from the Accept header to content type and body."""
+    draining: bool = False
+    in_flight: int = 0
+    bypasses: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+
+
+class DataPort:
+    """Serves the data port out of a :class:`World`."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request."""
+        lines = _lines(request)
+        world = self.world
+        match gate.admit(request.method, request.raw_path, lines, world.door):
+            case Refused() as refused:
+                world.refused[refused.why] = world.refused.get(refused.why, 0) + 1
+                events.emit("client.refused", why=refused.why, status=refused.status)
+                return _error(refused.status, refused.error_type, f"claude-failover: {refused.message}")
+            case Admitted(route=route, headers=admitted):
+                return await self._routed(route, request, admitted)
+
+    async def _routed(self, route: Route, request: web.BaseRequest, lines: Headers) -> web.StreamResponse:
+        world = self.world
+        match route:
+            case Route.HELLO:
+                return web.Response(status=200, headers={"server": "claude-failover"})
+            case Route.HEALTH:
+                return _json(503 if world.draining else 200, b'{"status":"draining"}' if world.draining else b'{"status":"ok"}')
+            case Route.METRICS:
+                return self._metrics(request)
+            case Route.MESSAGES | Route.COUNT_TOKENS | Route.RELAY:
+                if world.draining or world.in_flight >= MAX_EXCHANGES:
+                    return _busy(draining=world.draining)
+                world.in_flight += 1
+                try:
+                    if route is Route.MESSAGES:
+                        return await self._messages(request, lines)
+                    return await self._relay(request, lines, counting=route is Route.COUNT_TOKENS)
+                finally:
+                    world.in_flight -= 1
+
+    def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self.world.metrics is None:
+            return _error(404, "not_found_error", "claude-failover: metrics are switched off (metrics.enabled)")
+        content_type, body = self.world.metrics(request.headers.get("Accept"))
+        return web.Response(body=body, headers={"content-type": content_type, "cache-control": "no-store"})
+
+    async def _messages(self, request: web.BaseRequest, lines: Headers) -> web.StreamResponse:
+        world = self.world
+        if request.content_length is not None and request.content_length > MAX_BODY:
+            return _too_large()
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return _too_large()
+        client = ClientRequest(f"cfr_{secrets.token_hex(10)}", request.raw_path, lines, body)
+        unknown = self._unknown_force(lines)
+        if unknown is not None:
+            return _error(400, "invalid_request_error", f"claude-failover: {headers.FORCE} names no configured backend")
+        driver: Driver | None = None
+        try:
+            seen = await asyncio.to_thread(peek, client) if len(body) > BIG_BODY else peek(client)
+            driver = self._driver(request, client, seen)
+            return await driver.run()
+        except ExceptionGroup as group:
+            broken = group.exceptions[0]
+        except Exception as error:  # noqa: BLE001 - the request boundary: one bad request must not end the daemon
+            broken = error
+        return await self._bypass(request, client, broken, began=driver is not None and driver.began)
+
+    def _unknown_force(self, lines: Headers) -> str | None:
+        name = headers.get(lines, headers.FORCE)
+        known = {backend.name for backend in self.world.counsel.settings.backends}
+        return name if name is not None and name not in known else None
+
+    def _driver(self, request: web.BaseRequest, client: ClientRequest, seen: Peek) -> Driver:
+        world = self.world
+        exchange = Exchange(client, seen, world.counsel, world.paid(client.headers))
+        return Driver(request, exchange, world.upstreams, world.books, world.clock)
+
+    async def _bypass(
+        self, request: web.BaseRequest, client: ClientRequest, error: Exception, *, began: bool
+    ) -> web.StreamResponse:
+        """Our own code failed: pass the original request to the primary if the client has got nothing yet."""
+        world = self.world
+        world.bypasses += 1
+        events.emit("bypass.happened", exchange=client.id, began=began, error=type(error).__name__)
+        events.crash("exchange", error)
+        if began:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError
+        return await self._pass(request, client.target, client.headers, client.body)
+
+    async def _relay(self, request: web.BaseRequest, lines: Headers, *, counting: bool) -> web.StreamResponse:
+        """Everything but ``/v1/messages``: to the primary as it is, both ways streaming."""
+        if counting and self._primary_is_out():
+            return _error(404, "not_found_error", "claude-failover: token counting is not available during failover")
+        return await self._pass(request, request.raw_path, lines, None, counting=counting)
