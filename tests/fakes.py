@@ -1,0 +1,62 @@
+"""Simulated backends for tests: started in one line, checked for violations when the test is over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from claude_failover.clock import Clock
+from claude_failover.drill.claude_api import API_KEY, OAUTH_TOKEN, SimulatedClaude
+from claude_failover.drill.claude_rules import OAUTH_BETA
+from claude_failover.drill.script import Step
+
+MODEL = "claude-opus-5-5"
+
+
+@asynccontextmanager
+async def simulated_claude(
+    *steps: Step, clock: Clock | None = None, strict: bool = True, allow_violations: bool = False
+) -> AsyncIterator[SimulatedClaude]:
+    """A Claude API on loopback that deals *steps*, then good answers; fails the test if a rule was violated."""
+    async with SimulatedClaude(*steps, clock=clock, strict=strict) as server:
+        yield server
+    assert allow_violations or not server.violations, server.violations
+
+
+def claude_headers(*betas: str, oauth: bool = True) -> dict[str, str]:
+    """The headers of Claude Code as far as the API insists on them."""
+    if oauth:
+        return {
+            "authorization": f"Bearer {OAUTH_TOKEN}",
+            "anthropic-beta": ",".join((OAUTH_BETA, *betas)),
+            "anthropic-version": "2023-06-01",
+            "content-type": "application/json",
+        }
+    headers = {"x-api-key": API_KEY, "anthropic-version": "2023-06-01", "content-type": "application/json"}
+    return headers | ({"anthropic-beta": ",".join(betas)} if betas else {})
+
+
+def messages_body(content: str = "Hello", *, model: str = MODEL, stream: bool = True, **more: Any) -> bytes:
+    """A small Messages body."""
+    body = {"model": model, "max_tokens": 1024, "stream": stream, "messages": [{"role": "user", "content": content}]}
+    return json.dumps(body | more).encode()
+
+
+def sse_events(body: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """Every event of an SSE body; what is not a whole event fails the test."""
+    events = []
+    for block in body.decode().split("\n\n")[:-1]:
+        name, data = block.split("\n")
+        assert name.startswith("event: "), name
+        assert data.startswith("data: "), data
+        events.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    assert body.endswith(b"\n\n"), "half an event at the end"
+    return events
+
+
+def said(body: bytes) -> str:
+    """The text of an SSE answer."""
+    deltas = (data["delta"] for name, data in sse_events(body) if name == "content_block_delta")
+    return "".join(delta.get("text", "") for delta in deltas)
