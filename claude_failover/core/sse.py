@@ -1,0 +1,261 @@
+"""Server-sent events: bytes to events, without changing a byte.
+
+Rule: what goes in comes out. The blocks that :class:`Splitter` returns and what it still
+holds are, joined, exactly the bytes it was fed; a cut anywhere in the stream changes neither
+which events there are nor what they say. :class:`Scanner` relays instead of parsing: bytes go
+on at once, also in the middle of an event, and only the few events that somebody must read
+are taken apart. It withholds bytes only while they may still become an event that the client
+must not get unasked.
+
+Source: WHATWG HTML, "Server-sent events", 9.2.5 and 9.2.6: a line ends with CRLF, LF or CR, an
+event with an empty line, a line that starts with a colon is a comment, a stream may start with
+a byte order mark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+MAX_EVENT = 1 << 20
+"""Bytes of one event before the commit; a longer one is malformed. Events of the Messages API are a few KB at most."""
+
+MAX_NOTABLE = 1 << 18
+"""Bytes of one event that is kept back or copied while relaying; a longer one is relayed unread."""
+
+_BOM = b"\xef\xbb\xbf"
+_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n?|\n)")
+"""The end of a line and the empty line after it. The look-ahead keeps CR and LF of one line end together."""
+_LINE_ENDS = b"\r\n"
+_LOOK = 80
+"""How much of an event's start is looked at for its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """One event as it came."""
+
+    raw: bytes
+    """Every byte of it, the empty line that ends it included; empty lines before it belong to it."""
+    name: str = ""
+    """The last ``event`` field; empty if there is none."""
+    data: bytes | None = None
+    """The ``data`` fields, joined by LF; ``None`` if there is none (a comment, a lone ``id``)."""
+
+
+def parse(block: bytes) -> ServerEvent:
+    """Read the fields of one event; what is not ``event`` or ``data`` is ignored, as the standard says."""
+    name = b""
+    data: list[bytes] = []
+    for line in block.removeprefix(_BOM).splitlines():
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ")
+    return ServerEvent(block, name.decode("utf-8", "replace"), b"\n".join(data) if data else None)
+
+
+def render(name: str, data: bytes) -> bytes:
+    """Write an event; data of several lines takes several ``data`` fields."""
+    if b"\n" in data or b"\r" in data:
+        data = b"\ndata: ".join(data.splitlines())
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+
+
+def _content(work: bytes | bytearray, start: int) -> int:
+    """Skip the empty lines before an event: they are part of it and say nothing."""
+    while start < len(work) and work[start] in _LINE_ENDS:
+        start += 1
+    return start
+
+
+def _end(work: bytes | bytearray, start: int, *, plain: bool) -> int:
+    """Find where the event ends (the index after its empty line), or -1.
+
+    An event that ends with CR ends at once, without waiting for an LF that may follow: that LF is then
+    an empty line before the next event. *plain*: there is no CR in *work*, which makes it a plain search.
+    """
+    if plain:
+        found = work.find(b"\n\n", start)
+        return found + 2 if found >= 0 else -1
+    match = _END.search(work, start)
+    return match.end() if match else -1
+
+
+class Splitter:
+    """Cuts a stream into whole events; used until the commit.
+
+    An event of more than *limit* bytes sets :attr:`overflow`; everything after it is dropped.
+    """
+
+    def __init__(self, limit: int = MAX_EVENT) -> None:
+        self.overflow = False
+        self._limit = limit
+        self._buffer = bytearray()
+        self._searched = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take bytes, return the events that they complete."""
+        if self.overflow:
+            return []
+        blocks: list[bytes] = []
+        self._buffer += data
+        work = self._buffer
+        plain = b"\r" not in work
+        start = 0
+        while (end := _end(work, max(_content(work, start), self._searched), plain=plain)) >= 0:
+            self._searched = 0
+            if end - start > self._limit:
+                break
+            blocks.append(bytes(work[start:end]))
+            start = end
+        del work[:start]
+        self.overflow = len(work) > self._limit
+        # An end has at most four bytes, of which three may have come. Never search before the content, though.
+        self._searched = max(len(work) - 3, 0)
+        return blocks
+
+    @property
+    def pending(self) -> bytes:
+        """The bytes of the event that is not complete yet."""
+        return bytes(self._buffer)
+
+
+def truncated(rest: bytes) -> str | None:
+    """Say what a stream lost that ended with *rest* after its last event; comments and empty lines are no loss."""
+    if all(line.startswith(b":") for line in rest.splitlines() if line):
+        return None
+    return f"the stream ended inside an event, after {len(rest)} of its bytes"
+
+
+class _Interest(Enum):
+    """What an event that is not complete may become."""
+
+    NONE = "none"
+    COPY = "copy"
+    """Notable: relayed, and copied until it is complete. Also: empty lines, of which nothing is known."""
+    GUESS = "guess"
+    """Its first line is no complete name: kept back, but relayed when it grows too long."""
+    WITHHOLD = "withhold"
+
+
+class Scanner:
+    """Relays a stream after the commit and reads only what is notable.
+
+    Args:
+        kind: The type of an event that is complete.
+        notable: Types whose events are returned besides being relayed.
+        withheld: Types whose events are returned and **not** relayed, nor is anything after them.
+        pending: What a :class:`Splitter` still held; :meth:`scan` relays it first.
+        unread: How names begin that are in neither set: the bulk of a stream, recognised at a glance.
+
+    An event's type is read off its first line, ``event: name``, as every backend writes it. An event that
+    starts otherwise is kept back until it is complete (at most :data:`MAX_NOTABLE` bytes).
+    """
+
+    def __init__(
+        self,
+        kind: Callable[[ServerEvent], str],
+        notable: frozenset[str],
+        withheld: frozenset[str],
+        pending: bytes = b"",
+        unread: tuple[str, ...] = (),
+    ) -> None:
+        self.overflow = False
+        """An event that must be withheld was longer than :data:`MAX_NOTABLE`; relaying has ended."""
+        self._kind = kind
+        self._notable = notable
+        self._withheld = withheld
+        self._interesting = tuple(name.encode() for name in notable | withheld)
+        self._withheld_names = tuple(name.encode() for name in withheld)
+        self._unread = tuple(b"event: " + name.encode() for name in unread)
+        self._tail = pending
+        self._sent = 0  # how many bytes of the tail the client has
+        self._passing = False  # inside an event that nobody reads: the tail is just enough to see its end
+        self._closed = False
+
+    def scan(self, data: bytes) -> tuple[bytes, list[ServerEvent]]:
+        """Take bytes, return those that go to the client now, and the events that somebody must read."""
+        if self._closed:
+            return b"", []
+        work = self._tail + data if self._tail else data
+        plain = b"\r" not in work
+        events: list[ServerEvent] = []
+        sent = self._sent
+        start = 0
+        if self._passing:
+            start = _end(work, 0, plain=plain)
+            if start < 0:
+                self._tail = work[-3:]
+                self._sent = len(self._tail)
+                return data, []
+            self._passing = False
+        while (end := _end(work, first := _content(work, start), plain=plain)) >= 0:
+            if not work.startswith(self._unread, first) and not self._boring(work, first):
+                event = parse(work[start:end])
+                kind = self._kind(event)
+                if kind in self._withheld:
+                    self._closed = True
+                    return work[sent:start], [*events, event]
+                if kind in self._notable:
+                    events.append(event)
+            start = end
+        if start == len(work):
+            self._tail = b""
+            self._sent = 0
+            return (work[sent:] if sent else work), events
+        return self._keep(work, start, first, sent), events
+
+    def _boring(self, work: bytes, first: int) -> bool:
+        """Whether the first line already says that nobody reads this event."""
+        name = self._name(work, first)
+        return name is not None and name[1] and name[0] not in self._interesting
+
+    @staticmethod
+    def _name(work: bytes, first: int) -> tuple[bytes, bool] | None:
+        """Read ``event: name`` at *first*: the name and whether it is complete; ``None`` if no name is there."""
+        if not work.startswith(b"event:", first):
+            return None
+        begin = first + (7 if work.startswith(b" ", first + 6) else 6)
+        text = work[begin : begin + _LOOK]
+        name = text.splitlines()[0] if text else text
+        complete = len(name) < len(text)
+        return (name, complete) if name or not complete else None
+
+    def _interest(self, work: bytes, first: int) -> _Interest:
+        """Say what to do with the event that begins at *first* and is not complete."""
+        name = self._name(work, first)
+        if name is None:
+            return _Interest.GUESS
+        if any(_fits(*name, known) for known in self._withheld_names):
+            return _Interest.WITHHOLD
+        if any(_fits(*name, known) for known in self._interesting):
+            return _Interest.COPY
+        return _Interest.NONE
+
+    def _keep(self, work: bytes, start: int, first: int, sent: int) -> bytes:
+        """Decide about the incomplete event at *start*, whose content begins at *first*; return what goes out."""
+        interest = _Interest.COPY if first == len(work) else self._interest(work, first)
+        if len(work) - start > MAX_NOTABLE:
+            self._closed = self.overflow = interest is _Interest.WITHHOLD
+            interest = interest if self.overflow else _Interest.NONE
+        if interest in {_Interest.WITHHOLD, _Interest.GUESS}:
+            self._tail, self._sent = work[start:], max(sent - start, 0)
+            return work[sent:start]
+        self._passing = interest is _Interest.NONE
+        self._tail = work[-3:] if self._passing else work[start:]
+        self._sent = len(self._tail)
+        return work[sent:] if sent else work
+
+    @property
+    def pending(self) -> bytes:
+        """Bytes of an event that is not complete (only the last of them, if nobody reads it)."""
+        return b"" if self._closed else self._tail
+
+
+def _fits(text: bytes, complete: bool, known: bytes) -> bool:
+    """Whether an event's name is, or while incomplete may still become, *known*."""
+    return text == known if complete else known.startswith(text)
