@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,8 +10,6 @@ from claude_failover.core.sse import Scanner, ServerEvent, Splitter, parse, rend
 ends = st.sampled_from([b"\n", b"\r\n", b"\r"])
 names = st.sampled_from(["message_start", "message_stop", "content_block_delta", "ping", "error", "erratic", "m", ""])
 noise = st.text("\r\n: eventdax", max_size=40).map(str.encode)
-    b"".join
-)
 
 
 @st.composite
@@ -28,7 +28,7 @@ streams = st.lists(block(), max_size=8).map(b"".join)
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     places = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(places)]
 
 
 cuts = st.lists(st.integers(0, 10_000), max_size=12)
