@@ -27,8 +27,9 @@ ENTITLEMENT = re.compile(
 """The account may not use 1M context or fast mode: this request's matter, no cooldown."""
 
 BILLING = re.compile(
-    r"specified (?:api|workspace|organization) usage limits?|credit balance is too low"
-    r"|out of (?:extra usage|usage credits|credits)|spend(?:ing)? (?:limit|cap)|purchase credits|payment required|monthly (?:spend|usage) limit",
+    r"specified (?:api|workspace|organization) usage limits?|credit balance is too low|purchase credits"
+    r"|out of (?:extra usage|usage credits|credits)|spend(?:ing)? (?:limit|cap)|payment required"
+    r"|monthly (?:spend|usage) limit",
     re.IGNORECASE,
 )
 """Credits, spend cap, payment, in words."""
