@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from claude_failover.clock import Clock
+from claude_failover.drill.bedrock import SimulatedBedrock
+from claude_failover.drill.bedrock_access import ACCESS_KEY, SECRET_KEY
+from claude_failover.drill.bedrock_access import API_KEY as BEDROCK_KEY
 from claude_failover.drill.claude_api import API_KEY, OAUTH_TOKEN, SimulatedClaude
 from claude_failover.drill.claude_rules import OAUTH_BETA
 from claude_failover.drill.script import Step
@@ -23,6 +26,41 @@ async def simulated_claude(
     async with SimulatedClaude(*steps, clock=clock, strict=strict) as server:
         yield server
     assert allow_violations or not server.violations, server.violations
+
+
+@asynccontextmanager
+async def simulated_bedrock(
+    *steps: Step,
+    clock: Clock | None = None,
+    strict: bool = True,
+    region: str = "us-east-1",
+    mantle: bool = False,
+    allow_violations: bool = False,
+) -> AsyncIterator[SimulatedBedrock]:
+    """A Bedrock on loopback that deals *steps*, then good answers; fails the test if a rule was violated."""
+    async with SimulatedBedrock(*steps, clock=clock, strict=strict, region=region, mantle=mantle) as server:
+        yield server
+    assert allow_violations or not server.violations, server.violations
+
+
+def aws_environment(**more: str) -> dict[str, str]:
+    """Variables with which botocore's chain finds the simulated account's key, and nothing else."""
+    return {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **more,
+    }
+
+
+def bedrock_key_headers() -> dict[str, str]:
+    """A Bedrock API key as bearer, and what the surfaces insist on."""
+    return {
+        "authorization": f"Bearer {BEDROCK_KEY}",
+        "content-type": "application/json",
+        "anthropic-version": "2023-06-01",
+    }
 
 
 def claude_headers(*betas: str, oauth: bool = True) -> dict[str, str]:

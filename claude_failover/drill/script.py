@@ -90,6 +90,11 @@ class Wire:
     """Send the body in pieces of so many bytes (1 = byte by byte); 0 = one write an event."""
     drip_gap: float = 0.0
     """Seconds between two pieces; 0 still yields to the event loop."""
+    corrupt: Mark | None = None
+    """The event at this place has one byte flipped in its middle: bad checksum in a frame, bad JSON in an event."""
+    insert: bytes = b""
+    """These bytes go out at :attr:`insert_at`, between two events."""
+    insert_at: Mark = "start"
     framing: Literal["auto", "chunked", "length", "close"] = "auto"
     """``auto``: chunked for streams, content-length else; ``close``: the body ends when the connection does."""
     length_error: int = 0

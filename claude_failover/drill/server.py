@@ -253,6 +253,7 @@ class _Playback:
         self._body = body
         self._wire = wire
         self._stall = wire.stall
+        self._inserted = False
         self._sent = 0
         self._last = ""
         self.visible: Usage | None = None
@@ -265,7 +266,7 @@ class _Playback:
         due = loop.time()
         cut = self._wire.cut
         for part in self._body.parts():
-            data = await self._stalled(part.data)
+            data = await self._stalled(self._spoiled(part.data))
             if cut is not None and reached(cut.at, self._sent, self._last):
                 await self._send(data[: cut.extra_bytes])
                 return cut.how
@@ -279,6 +280,17 @@ class _Playback:
         if cut is not None and reached(cut.at, self._sent, self._last):
             return cut.how
         return How.END
+
+    def _spoiled(self, data: bytes) -> bytes:
+        """The part with what the wire adds before it, or changes in it."""
+        wire = self._wire
+        if wire.corrupt is not None and reached(wire.corrupt, self._sent, self._last):
+            middle = len(data) // 2
+            data = data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
+        if wire.insert and not self._inserted and reached(wire.insert_at, self._sent, self._last):
+            self._inserted = True
+            data = wire.insert + data
+        return data
 
     async def _stalled(self, data: bytes) -> bytes:
         """Fall silent if it is time to; returns what is left to send of the part."""
