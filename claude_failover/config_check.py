@@ -37,7 +37,8 @@ def check(draft: Draft, settings: Settings) -> Settings:
     settings = _money(draft, settings)
     _listen(draft, settings)
     _breaker(draft, settings)
-    _fallbacks(draft, settings)
+    if not any(problem.text.startswith("backends") for problem in draft.problems):
+        _fallbacks(draft, settings)
     for backend in settings.backends:
         _backend(draft, settings, backend)
     _warnings(draft, settings)

@@ -97,7 +97,7 @@ class Draft:
         given: dict[str, Any] = {
             key.name: self.values[f"backends.{name}.{key.name}"]
             for key in BACKEND_KEYS
-            if f"backends.{name}.{key.name}" in self.values
+            if f"backends.{name}.{key.name}" in self.values and key.name not in {"name", "kind"}
         }
         return Backend(BackendName(name), kind, **given)
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from claude_failover import config_schema as schema
 from claude_failover.config_check import check
-from claude_failover.config_draft import Draft, Origin, unknown
+from claude_failover.config_draft import Draft, Origin
 from claude_failover.config_file import take_file
 from claude_failover.config_paths import check_private_file, find_paths
 from claude_failover.config_rules import Rule, Unfit
@@ -128,7 +128,9 @@ def _take_flags(draft: Draft, flags: Mapping[str, str]) -> None:
         if name in known:
             _take_text(draft, name, known[name], text, Origin("flag", where=where))
         else:
-            draft.problems.append(Problem(0, unknown(name, known, "setting"), where))
+            near = difflib.get_close_matches(name, known, n=1)
+            guess = f'; did you mean "{near[0]}"?' if near else ""
+            draft.problems.append(Problem(0, f"no such setting{guess}", where))
 
 
 def _take_text(draft: Draft, name: str, rule: Rule, text: str, origin: Origin) -> None:

@@ -99,10 +99,14 @@ def whole(low: int, high: int) -> Rule:
     return Rule(allowed, read)
 
 
+def _plainly(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
+
+
 def number(low: float, high: float, *, above: bool = False, unit: str = "") -> Rule:
     """Accept a finite number; *above*: the lower end itself is too low."""
-    words = f"above {low:,g}" if above else f"from {low:,g}"
-    allowed = f"a number {words} {'up ' if above else ''}to {high:,g}{' ' if unit else ''}{unit}"
+    start = f"above {_plainly(low)}, up to" if above else f"from {_plainly(low)} to"
+    allowed = f"a number {start} {_plainly(high)} {unit}".rstrip()
 
     def read(tree: Tree) -> object:
         match tree:

@@ -93,6 +93,9 @@ _RETRY_KEYS: Final = (
 )
 
 
+RETRY_SAYS: Final = "On the same backend, before the next one is asked; per class of failure."
+
+
 def _retry(name: str, attribute: str, says: str) -> Section:
     return Section(("retry_policy", name), ("retry_policy", attribute), says, _RETRY_KEYS, Retry)
 
@@ -281,14 +284,6 @@ TOP_KEYS: Final = (
 BEDROCK_ID: Final = text("a Bedrock model id or ARN without spaces", rules.MODEL_CHECK)
 
 DEFAULTS: Final = Settings()
-
-
-def section_default(section: Section, key: Key) -> object:
-    """Look up the default of a section's key."""
-    owner: object = DEFAULTS
-    for attribute in section.target:
-        owner = getattr(owner, attribute)
-    return getattr(owner, key.name)
 
 
 def variables(backends: Mapping[str, Kind]) -> dict[str, tuple[str, Rule]]:
