@@ -1,0 +1,72 @@
+"""status, explain, models: parse, one call, print."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from claude_failover.cli import invocation as cli
+from claude_failover.cli import render
+from claude_failover.cli.invocation import Invocation, coloured, out, width
+from claude_failover.errors import EXIT_OK, UsageError
+
+
+def status(
+    context: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="A live screen; q or Ctrl-C ends it.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 0 protected, 4 degraded or failed over, 5 spend limit reached.")
+    ] = False,
+    short: Annotated[bool, typer.Option("--short", help="One line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+) -> int:
+    """Show whether you are protected: which backend answers, why, until when, and what it costs."""
+    invocation = cli.of(context)
+    if watch:
+        if short or json or check:
+            raise UsageError("--watch is a screen of its own; it goes with none of --check, --short, --json")
+        return _watch(invocation)
+    now = invocation.client().status()
+    if json:
+        out(render.status_json(now))
+    elif short:
+        out(render.short(now))
+    else:
+        out(render.to_text(render.status_screen(now), width=width(), colour=coloured()))
+    return now.check_exit_code if check else EXIT_OK
+
+
+def _watch(invocation: Invocation) -> int:
+    from claude_failover.cli.watch import watch  # noqa: PLC0415 - `status --short` does without a screen
+
+    return watch(invocation)
+
+
+def explain(
+    context: typer.Context,
+    request: Annotated[str, typer.Argument(metavar="[REQUEST_ID|last]", help="From a log line or a header.")] = "last",
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> int:
+    """Tell one request's story: its attempts, why each was chosen or left, waits, tokens, cost."""
+    from claude_failover.cli import story  # noqa: PLC0415 - not for `status`
+
+    answer = cli.of(context).client().explain(None if request == "last" else request)
+    out(render.as_json(answer) if json else story.explain_text(answer, width=width(), colour=coloured()))
+    return EXIT_OK
+
+
+def models(
+    context: typer.Context,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask AWS what the account has first.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> int:
+    """List which Claude model becomes which Bedrock model, over which surface, at what price, and who says so."""
+    from claude_failover.cli import story  # noqa: PLC0415 - not for `status`
+    from claude_failover.cli.progress import Progress  # noqa: PLC0415
+
+    client = cli.of(context).client()
+    with Progress("asking AWS for its models"):
+        answer = client.models(refresh=refresh)
+    out(render.as_json(answer) if json else story.models_text(answer, width=width(), colour=coloured()))
+    return EXIT_OK

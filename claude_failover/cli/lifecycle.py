@@ -1,0 +1,162 @@
+"""start, stop, restart, reload."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Annotated
+
+import typer
+
+from claude_failover.cli import invocation as cli
+from claude_failover.cli.durations import spell
+from claude_failover.cli.invocation import Invocation, say
+from claude_failover.cli.progress import Progress
+from claude_failover.cli.spawn import start_daemon, wait_until_gone
+from claude_failover.control import claim
+from claude_failover.control.api import StopRequest
+from claude_failover.core.types import Seconds
+from claude_failover.errors import (
+    EXIT_OK,
+    AlreadyRunning,
+    ControlError,
+    DaemonFailed,
+    DaemonNotRunning,
+)
+
+GRACE = Seconds(10.0)
+"""After the drain's deadline, for the daemon to write what it must and go."""
+
+
+def start(
+    context: typer.Context,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in this terminal; log to stderr.")] = False,
+) -> int:
+    """Start the daemon; returns when it answers on its socket and its port.
+
+    Running already: says so, exit code 0.
+    """
+    invocation = cli.of(context)
+    if foreground:
+        return _foreground(invocation)
+    try:
+        bring_up(invocation)
+    except AlreadyRunning as running:
+        say(_already(invocation, running))
+    return EXIT_OK
+
+
+def _already(invocation: Invocation, running: AlreadyRunning) -> str:
+    """Say who runs where; a daemon that holds the lock but does not answer is said to be just that."""
+    try:
+        ping = invocation.client(patience=2.0).ping()
+    except (DaemonNotRunning, ControlError):
+        return f"{running}, but it does not answer yet"
+    return f"{running}, {ping.listen}"
+
+
+def bring_up(invocation: Invocation) -> None:
+    """Start the daemon in the background and say what came of it."""
+    with Progress("starting the daemon") as progress:
+        word = start_daemon(invocation.paths, invocation.clock, config=invocation.chosen, waiting=progress.tick)
+    say(f"claude-failover runs: pid {word.pid}, {word.address}")
+    for note in word.notes:
+        say(f"  {note}")
+
+
+def _foreground(invocation: Invocation) -> int:
+    from claude_failover.config import load  # noqa: PLC0415 - only the foreground needs the whole configuration
+    from claude_failover.daemon import run  # noqa: PLC0415 - and everything that serves
+
+    loaded = load(invocation.config)
+    return run(loaded, ready=say, foreground=True)
+
+
+def stop(
+    context: typer.Context,
+    drain: Annotated[
+        float, typer.Option("--drain", metavar="SECONDS", min=0.0, help="How long running streams may finish.")
+    ] = 30.0,
+    now: Annotated[bool, typer.Option("--now", help="Cut running streams off.")] = False,
+) -> int:
+    """Stop the daemon: no new requests, running streams finish first.
+
+    Ctrl-C while it waits cuts them off. Not running: exit code 3.
+    """
+    invocation = cli.of(context)
+    take_down(invocation, drain, now=now)
+    say("stopped")
+    return EXIT_OK
+
+
+def take_down(invocation: Invocation, drain: float, *, now: bool) -> None:
+    """Drain and stop, showing the streams that are waited for."""
+    client = invocation.client()
+    try:
+        result = client.stop(StopRequest(drain_s=drain, now=now))
+    except DaemonNotRunning:
+        _interrupt_mute(invocation)
+        return
+    limit = Seconds((0.0 if now else drain) + GRACE)
+    with Progress(_draining(result.streams)) as progress:
+
+        def count() -> None:
+            if progress.due():
+                try:
+                    progress.say(_draining(client.ping().streams))
+                except (DaemonNotRunning, ControlError):
+                    progress.say("closing")
+
+        try:
+            gone = wait_until_gone(invocation.paths, invocation.clock, limit, count)
+        except KeyboardInterrupt:
+            client.stop(StopRequest(drain_s=0.0, now=True))
+            gone = wait_until_gone(invocation.paths, invocation.clock, GRACE, lambda: None)
+    if not gone:
+        raise DaemonFailed(
+            f"the daemon (pid {result.pid}) did not end within {spell(limit)}", hint=f"kill {result.pid}"
+        )
+
+
+def _draining(streams: int) -> str:
+    return f"waiting for {streams} stream{'' if streams == 1 else 's'}" if streams else "stopping"
+
+
+def _interrupt_mute(invocation: Invocation) -> None:
+    """Stop a daemon that holds the lock but has no socket (somebody removed it): a signal still reaches it."""
+    pid = claim.holder(invocation.paths.lock)
+    if not pid:
+        raise DaemonNotRunning(f"no daemon answers on {invocation.paths.socket}")
+    os.kill(pid, signal.SIGTERM)
+    if not wait_until_gone(invocation.paths, invocation.clock, Seconds(40.0), lambda: None):
+        raise DaemonFailed(f"the daemon (pid {pid}) does not answer and did not end", hint=f"kill -9 {pid}")
+
+
+def restart(
+    context: typer.Context,
+    drain: Annotated[
+        float, typer.Option("--drain", metavar="SECONDS", min=0.0, help="How long running streams may finish.")
+    ] = 30.0,
+    now: Annotated[bool, typer.Option("--now", help="Cut running streams off.")] = False,
+) -> int:
+    """Stop the daemon as `stop` does, and start it again; starts it too if it did not run.
+
+    After an upgrade this is what brings the new version into force.
+    """
+    invocation = cli.of(context)
+    if claim.holder(invocation.paths.lock) is not None:
+        take_down(invocation, drain, now=now)
+    bring_up(invocation)
+    return EXIT_OK
+
+
+def reload(context: typer.Context) -> int:
+    """Read configuration and credentials again, without dropping a stream.
+
+    A wrong configuration is refused and the old one stays in force (exit code 2).
+    """
+    result = cli.of(context).client().reload()
+    say(f"reloaded: {', '.join(result.changed)} changed" if result.changed else "reloaded: nothing changed")
+    if result.restart_needed:
+        say(f"takes effect with `claude-failover restart`: {', '.join(result.restart_needed)}")
+    return EXIT_OK
