@@ -186,9 +186,7 @@ def _remote_in(content: list[_Block] | str | None, depth: int = 0) -> str | None
     for block in content if isinstance(content, list) else ():
         source = block.source or _Source()
         found = (
-            _remote_kind(block, source)
-            or _remote_in(source.content, depth + 1)
-            or _remote_in(block.content, depth + 1)
+            _remote_kind(block, source) or _remote_in(source.content, depth + 1) or _remote_in(block.content, depth + 1)
         )
         if found:
             return found
