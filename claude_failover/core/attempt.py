@@ -17,17 +17,23 @@ from claude_failover.core.policy import Permit
 from claude_failover.core.prices import PriceTable
 from claude_failover.core.request import Peek
 from claude_failover.core.settings import Backend
-from claude_failover.core.types import AttemptRecord, Ended, Headers, Instant, Kind, Monotonic, Outcome, Reason, Seconds, Surface, Verdict
+from claude_failover.core.types import (
+    AttemptRecord,
+    Ended,
+    Headers,
+    Instant,
+    Kind,
+    Monotonic,
+    Outcome,
+    Reason,
+    Seconds,
+    Surface,
+    Verdict,
+)
 from claude_failover.core.usage import UsageCounter
 
 HELD_MAX: Final = 4 * 1024 * 1024
 """Bytes of events that may be held before the commit; more is not an answer that begins."""
-
-ERROR_BODY_MAX: Final = 1024 * 1024
-"""Bytes kept of an error's body; Anthropic's and AWS's are a few hundred."""
-
-WHOLE_BODY_MAX: Final = 64 * 1024 * 1024
-"""Bytes of a non-streaming answer; 128k output tokens are under 1 MiB."""
 
 
 @dataclass(slots=True)

@@ -26,9 +26,7 @@ PATIENCE_MARGIN: Final = Seconds(30.0)
 FAMILIES: Final = ("opus", "sonnet", "haiku", "fable", "mythos")
 
 
-def gather(
-    request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[BackendName, bool]
-) -> RequestFacts:
+def gather(request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[BackendName, bool]) -> RequestFacts:
     """Collect what does not change while the request lives."""
     settings = counsel.settings
     model = counsel.catalog.normalise(peek.model)

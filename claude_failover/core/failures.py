@@ -30,6 +30,7 @@ __all__ = [
     "classify_failure",
     "error_body",
     "error_event",
+    "is_json",
     "lower",
     "present",
     "short",

@@ -23,7 +23,7 @@ LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 _BROWSER: Final = frozenset({"origin", "referer", "cookie", "sec-fetch-dest", "sec-fetch-user"})
 """Sent by every browser, never by an HTTP library. ``sec-fetch-mode`` alone proves nothing: Node's fetch sends it."""
 
-HINT: Final = "start Claude Code with `claude-failover run`, or `eval \"$(claude-failover env)\"` first"
+HINT: Final = 'start Claude Code with `claude-failover run`, or `eval "$(claude-failover env)"` first'
 
 
 class Route(StrEnum):

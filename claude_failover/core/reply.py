@@ -15,6 +15,7 @@ from claude_failover.core import error_body, failures, headers
 from claude_failover.core.commands import ClientRequest
 from claude_failover.core.counsel import Counsel, ErrorAnswer
 from claude_failover.core.policy import RequestFacts, Stop
+from claude_failover.core.settings import Backend
 from claude_failover.core.spend import Refusal
 from claude_failover.core.types import BackendName, Headers, Instant, Kind, Outcome, Reason, Seconds, Verdict
 
@@ -156,6 +157,15 @@ def in_band(verdict: Verdict) -> tuple[int, Headers, bytes]:
     """An error that came inside a 200, in the form that it would have had as a status."""
     error_type = verdict.error_type if verdict.error_type in _STATUS else "api_error"
     return _STATUS[error_type], JSON_HEAD, failures.error_body(error_type, verdict.detail)
+
+
+def broken_off(backend: Backend, verdict: Verdict, told: bytes) -> bytes:
+    """The event that ends a stream which broke: the Claude API's own word if it said one, else ours."""
+    if told and backend.kind is Kind.ANTHROPIC:
+        return told
+    error_type = verdict.error_type if verdict.error_type in _STATUS else "api_error"
+    message = f"claude-failover: {backend.name} broke off: {verdict.detail or verdict.outcome.value}"
+    return failures.error_event(error_type, message)
 
 
 _PASSED: Final = frozenset({Outcome.CLIENT_ERROR, Outcome.ENTITLEMENT, Outcome.TOO_LONG})

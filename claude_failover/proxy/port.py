@@ -8,19 +8,18 @@ stops costing money; so nothing that must happen is awaited after that.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from claude_failover import events
 from claude_failover.clock import Clock
-from claude_failover.core import failures, gate, headers, reply
-from claude_failover.core.commands import ClientRequest
+from claude_failover.core import failures, gate, headers
+from claude_failover.core.commands import AttemptEnded, BodyReceived, ClientRequest
 from claude_failover.core.counsel import Counsel
 from claude_failover.core.exchange import Exchange
 from claude_failover.core.gate import Admitted, Door, Refused, Route
@@ -39,18 +38,12 @@ MAX_EXCHANGES: Final = 4096
 """Requests in flight; each takes two descriptors."""
 
 
-class Relay(Protocol):
-    """What the port needs to pass a request through to the primary."""
-
-    async def open_stream(
-        self, method: str, target: str, lines: Headers, body: web.BaseRequest
-    ) -> contextlib.AbstractAsyncContextManager[object]:
-        """Send it, streaming; the response streams back."""
-
-
 @dataclass(slots=True)
 class World:
-    """What the port serves with. ``reload`` swaps *counsel*, *upstreams* and *door*; a request keeps what it began with."""
+    """What the port serves with.
+
+    ``reload`` swaps *counsel*, *upstreams* and *door*; a request keeps what it began with.
+    """
 
     counsel: Counsel
     upstreams: Mapping[BackendName, Upstream]
@@ -91,7 +84,9 @@ class DataPort:
             case Route.HELLO:
                 return web.Response(status=200, headers={"server": "claude-failover"})
             case Route.HEALTH:
-                return _json(503 if world.draining else 200, b'{"status":"draining"}' if world.draining else b'{"status":"ok"}')
+                return _json(
+                    503 if world.draining else 200, b'{"status":"draining"}' if world.draining else b'{"status":"ok"}'
+                )
             case Route.METRICS:
                 return self._metrics(request)
             case Route.MESSAGES | Route.COUNT_TOKENS | Route.RELAY:
@@ -163,3 +158,81 @@ class DataPort:
         if counting and self._primary_is_out():
             return _error(404, "not_found_error", "claude-failover: token counting is not available during failover")
         return await self._pass(request, request.raw_path, lines, None, counting=counting)
+
+    def _primary_is_out(self) -> bool:
+        """Whether the policy would not send a request to the primary now."""
+        counsel, now = self.world.counsel, self.world.clock.now()
+        return not counsel.policy.is_available(counsel.settings.primary.name, None, now)
+
+    async def _pass(
+        self,
+        request: web.BaseRequest,
+        target: str,
+        lines: Headers,
+        body: bytes | None,
+        *,
+        counting: bool = False,
+    ) -> web.StreamResponse:
+        """Stream one request to the primary and its response back; *body* ``None`` = the request's own stream."""
+        world = self.world
+        primary = world.upstreams[world.counsel.settings.primary.name]
+        stream = body if body is not None else request.content.iter_any()
+        attempt = primary.open_stream(request.method, target, lines, stream)
+        try:
+            head = await attempt.head()
+            if isinstance(head, AttemptEnded):
+                if counting:
+                    return _error(404, "not_found_error", "claude-failover: token counting is not available now")
+                return _unreachable(head)
+            response = web.StreamResponse(status=head.status, headers=CIMultiDict(headers.to_client(head.headers)))
+            await response.prepare(request)
+            while isinstance(event := await attempt.read(), BodyReceived):
+                await response.write(event.data)
+            if event.failure is not None and request.transport is not None:
+                request.transport.abort()
+            else:
+                await response.write_eof()
+            return response
+        finally:
+            await attempt.close()
+
+
+def _lines(request: web.BaseRequest) -> Headers:
+    """Header lines exactly as received; bytes that are no UTF-8 survive as surrogates."""
+    return tuple(
+        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+        for name, value in request.raw_headers
+    )
+
+
+_SAFE: Final = {
+    "server": "claude-failover",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'",
+}
+"""On every answer of our own: no browser may keep it, guess its type, or run it."""
+
+
+def _json(status: int, body: bytes, **extra: str) -> web.Response:
+    lines = {**_SAFE, "content-type": "application/json", **{key.replace("_", "-"): v for key, v in extra.items()}}
+    return web.Response(status=status, body=body, headers=lines)
+
+
+def _error(status: int, error_type: str, message: str, **extra: str) -> web.Response:
+    return _json(status, failures.error_body(error_type, message), **extra)
+
+
+def _too_large() -> web.Response:
+    message = f"claude-failover: the request is larger than {MAX_BODY // 1024 // 1024} MiB"
+    return _error(413, "request_too_large", message)
+
+
+def _busy(*, draining: bool) -> web.Response:
+    what = "is shutting down" if draining else "has too many requests in flight"
+    return _error(529, "overloaded_error", f"claude-failover: the daemon {what}", retry_after="1")
+
+
+def _unreachable(ended: AttemptEnded) -> web.Response:
+    message = f"claude-failover: the Claude API cannot be reached ({ended.detail or ended.failure})"
+    return _error(502, "api_error", message)

@@ -1,0 +1,127 @@
+"""The account of one exchange: its timeline, its attempts, the errors it met. Written, never read for a decision.
+
+(Two things are: the tries, by the policy, and the errors, by :mod:`~claude_failover.core.reply`.)
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from claude_failover.core import reply
+from claude_failover.core.attempt import Attempt
+from claude_failover.core.counsel import Counsel, ErrorAnswer
+from claude_failover.core.policy import Try
+from claude_failover.core.request import Peek
+from claude_failover.core.types import (
+    AttemptRecord,
+    BackendName,
+    Epoch,
+    ExchangeRecord,
+    Instant,
+    Monotonic,
+    Seconds,
+    Step,
+    Verdict,
+)
+
+STEPS_MAX: Final = 200
+"""Lines of a timeline; an exchange of four attempts has about thirty."""
+
+
+class Account:
+    """What is written down while an exchange goes on.
+
+    Args:
+        exchange: Its id.
+        peek: What we know of the request.
+        model: The canonical Claude id.
+    """
+
+    def __init__(self, exchange: str, peek: Peek, model: str) -> None:
+        self.exchange = exchange
+        self.started = Instant(Epoch(0.0), Monotonic(0.0))
+        self.tries: list[Try] = []
+        self.errors: list[ErrorAnswer] = []
+        self.records: list[AttemptRecord] = []
+        self.steps: list[Step] = []
+        self.status: int | None = None
+        self.answered_by: Attempt | None = None
+        self._peek = peek
+        self._model = model
+        self._waited = 0.0
+        self._wait_began: Monotonic | None = None
+
+    def step(self, now: Instant, what: str, backend: str = "", detail: str = "") -> None:
+        """Add a line to the timeline."""
+        if len(self.steps) < STEPS_MAX:
+            self.steps.append(Step(Seconds(now.monotonic - self.started.monotonic), what, backend, detail))
+
+    def wait(self, now: Instant, why: str) -> None:
+        """A wait begins."""
+        self._wait_began = now.monotonic
+        self.step(now, "waited", detail=why)
+
+    def resume(self, now: Instant) -> None:
+        """The wait is over."""
+        if self._wait_began is not None:
+            self._waited += now.monotonic - self._wait_began
+            self._wait_began = None
+
+    def close(self, attempt: Attempt, verdict: Verdict, counsel: Counsel, now: Instant) -> AttemptRecord:
+        """Write down how an attempt ended."""
+        record = attempt.record(verdict, self.exchange, self._peek, counsel.prices, now)
+        self.records.append(record)
+        self.tries.append(Try(attempt.backend.name, attempt.reason, verdict, now.monotonic))
+        return record
+
+    def keep_error(self, attempt: Attempt, verdict: Verdict, counsel: Counsel) -> None:
+        """Keep what an upstream said when it failed; a limit of it also for later requests."""
+        status, lines, body = attempt.status, attempt.headers, attempt.whole()
+        if status is None:
+            return
+        if status < 400:
+            if verdict.error_type is None:
+                return
+            status, lines, body = reply.in_band(verdict)
+        error = ErrorAnswer(attempt.backend.name, status, lines, body, verdict)
+        self.errors.append(error)
+        if verdict.outcome.is_limit:
+            counsel.memory.keep(self._model, error)
+
+    def conclude(
+        self, outcome: str, primary: BackendName, answered: BackendName | None, now: Instant
+    ) -> ExchangeRecord:
+        """Write the whole exchange down.
+
+        Args:
+            outcome: As in :class:`~claude_failover.core.types.ExchangeRecord`.
+            primary: The first of the configured backends.
+            answered: Whose error was passed on, if no backend's answer was.
+            now: Both clocks.
+        """
+        self.resume(now)
+        winner = self.answered_by
+        duration = now.monotonic - self.started.monotonic
+        waited_for = sum(record.duration for record in self.records) + self._waited
+        ttft = None
+        if winner is not None and winner.ttft is not None:
+            ttft = Seconds(winner.opened.monotonic - self.started.monotonic + winner.ttft)
+        return ExchangeRecord(
+            exchange=self.exchange,
+            started=self.started.wall,
+            model=self._model,
+            streaming=self._peek.stream,
+            outcome=outcome,
+            status=self.status,
+            backend=winner.backend.name if winner is not None else answered,
+            reason=winner.reason if winner is not None else None,
+            attempts=tuple(self.records),
+            steps=tuple(self.steps),
+            duration=Seconds(duration),
+            overhead=Seconds(max(0.0, duration - waited_for)),
+            ttft=ttft,
+            session=self._peek.session,
+            agent=self._peek.agent,
+            request_class=self._peek.request_class,
+            failed_over=winner is not None and winner.backend.name != primary,
+        )

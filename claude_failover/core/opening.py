@@ -1,0 +1,109 @@
+"""Opening an attempt: from the policy's choice of a backend to the request that goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from claude_failover.core import facts, headers, translate
+from claude_failover.core.attempt import Attempt
+from claude_failover.core.commands import ClientRequest, OpenAttempt, Untranslatable, UpstreamRequest
+from claude_failover.core.counsel import Counsel
+from claude_failover.core.models import Unmapped
+from claude_failover.core.policy import Go, RequestFacts, Try
+from claude_failover.core.request import Peek
+from claude_failover.core.settings import Backend
+from claude_failover.core.types import BackendName, Instant, Kind, Seconds
+
+
+def open_attempt(
+    go: Go,
+    request: ClientRequest,
+    peek: Peek,
+    known: RequestFacts,
+    counsel: Counsel,
+    *,
+    paid: Mapping[BackendName, bool],
+    tries: Sequence[Try],
+    index: int,
+    now: Instant,
+) -> Attempt | str:
+    """Build the attempt that *go* asks for; a sentence instead if translation finds that it cannot be.
+
+    To the primary the client's bytes go as they came. For Bedrock they are translated, anew for
+    every attempt: what a refusal has taught in between is in force at once.
+    """
+    backend = facts.backend_named(counsel.settings, go.backend)
+    attempt = _to_primary(backend, go, request, peek, known, index, now)
+    if backend.kind is Kind.BEDROCK:
+        made = _to_bedrock(backend, go, request, peek, known, counsel, index, now)
+        if isinstance(made, str):
+            return made
+        attempt = made
+    skews = [one.verdict.clock_skew for one in tries if one.backend == go.backend]
+    assert attempt.command is not None, "a new attempt has its command"
+    command = attempt.command
+    attempt.command = OpenAttempt(
+        attempt=index,
+        backend=backend.name,
+        kind=backend.kind,
+        request=command.request,
+        surface=command.surface,
+        fresh=go.fresh,
+        refresh_credentials=go.refresh_credentials,
+        clock_skew=skews[-1] if skews else None,
+    )
+    attempt.paid = paid.get(backend.name, False)
+    return attempt
+
+
+def _to_primary(
+    backend: Backend, go: Go, request: ClientRequest, peek: Peek, known: RequestFacts, index: int, now: Instant
+) -> Attempt:
+    out = UpstreamRequest(
+        "POST", request.target, headers.to_primary(request.headers), request.body, streaming=peek.stream
+    )
+    command = OpenAttempt(index, backend.name, backend.kind, out)
+    return Attempt(index, backend, known.model, peek.model, go.reason, go.permit, now, command, heard=now.monotonic)
+
+
+def _to_bedrock(
+    backend: Backend,
+    go: Go,
+    request: ClientRequest,
+    peek: Peek,
+    known: RequestFacts,
+    counsel: Counsel,
+    index: int,
+    now: Instant,
+) -> Attempt | str:
+    target = counsel.catalog.resolve(known.model, backend)
+    if isinstance(target, Unmapped):
+        return target.why
+    surface = counsel.denials.surface(target, now)
+    made = translate.to_bedrock(request, peek, target, surface, backend, counsel.denials)
+    if isinstance(made, Untranslatable):
+        return made.why
+    command = OpenAttempt(index, backend.name, backend.kind, made.request, surface)
+    return Attempt(
+        index,
+        backend,
+        known.model,
+        made.upstream_model,
+        go.reason,
+        go.permit,
+        now,
+        command,
+        surface=surface,
+        translated=made,
+        target=target,
+        heard=now.monotonic,
+    )
+
+
+def patience_for_head(first_byte: float, *, streaming: bool) -> Seconds:
+    """How long an attempt may take to answer at all."""
+    return Seconds(first_byte if streaming else max(first_byte, NON_STREAMING_FIRST_BYTE))
+
+
+NON_STREAMING_FIRST_BYTE = Seconds(600.0)
+"""A non-streaming answer sends no head before it is complete; the client's own limit is 600 s (API_TIMEOUT_MS)."""
