@@ -1,7 +1,7 @@
 """A simulated Bedrock: bedrock-runtime (Messages and InvokeModel), its control plane, or bedrock-mantle.
 
 It checks signatures and keys itself (:mod:`~claude_failover.drill.sigv4`), enforces per surface and model what
-the real one is known to refuse (:mod:`~claude_failover.drill.bedrock_rules`), in the real words and in both
+the real one is known to refuse (:mod:`~claude_failover.drill.bedrock_check`), in the real words and in both
 shapes of error, and notes as a violation whatever of Anthropic's credentials or of the client's own headers
 reaches it. What passes gets what :attr:`SimulatedBedrock.script` deals.
 """
@@ -16,7 +16,7 @@ from uuid import UUID
 
 from claude_failover.clock import Clock
 from claude_failover.core.types import Headers, Surface, Usage
-from claude_failover.drill import bedrock_control, bedrock_rules, frames
+from claude_failover.drill import bedrock_check, bedrock_control, frames
 from claude_failover.drill.bedrock_access import ACCESS_KEY, API_KEY, SECRET_KEY, Account, leaks
 from claude_failover.drill.bedrock_models import Model, on_mantle, on_runtime, path_model
 from claude_failover.drill.messages import Event, Identity, PromptCache, message, parts, sse
@@ -73,7 +73,7 @@ class SimulatedBedrock(SimulatedServer):
         """FM ids that this region serves without a profile."""
         self.denied: set[str] = set()
         """FM ids that the account has no access to."""
-        self.permits = bedrock_rules.Permits()
+        self.permits = bedrock_check.Permits()
         """What differs from the strict default: betas, old models on the Messages surface."""
         self.cache_in_delta = True
         """False: cache counts are missing from ``message_delta``, as in GovCloud (wire/bedrock.md 3)."""
@@ -105,8 +105,8 @@ class SimulatedBedrock(SimulatedServer):
 
     def _understand(self, request: Seen, surface: Surface, model_id: str | None, stream: bool) -> _Call | Refusal:
         if len(request.body) > MAX_BODY:
-            return bedrock_rules.too_large(surface)
-        body = bedrock_rules.parse(request, surface)
+            return bedrock_check.too_large(surface)
+        body = bedrock_check.parse(request, surface)
         if isinstance(body, Refusal):
             return body
         if model_id is None:
@@ -149,7 +149,7 @@ class SimulatedBedrock(SimulatedServer):
 
     def _call(self, call: _Call) -> Reply | Drop | Garbage:
         if self.strict:
-            problem = bedrock_rules.check(call.surface, call.model, call.request, call.body, self.permits)
+            problem = bedrock_check.check(call.surface, call.model, call.request, call.body, self.permits)
             if problem is not None:
                 return self._refuse(problem, call.request)
         step = self.script.deal(call.request)
