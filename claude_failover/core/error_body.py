@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from claude_failover.core.redaction import redact
+
 MAX_READ = 262_144
 """Bytes of an error body that are looked at; no error that means anything is longer."""
 MAX_DETAIL = 160
@@ -24,12 +26,6 @@ MAX_DETAIL = 160
 _UNWRAP = re.compile(r"\s*the model returned the following errors:\s*", re.IGNORECASE)
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _QUOTED = re.compile(r"(['\"`])[^'\"`]{48,}\1")
-_SECRET = re.compile(
-    r"sk-ant-[\w-]{8,}|\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}\b|\bABSK[\w+/=-]{16,}|\bbedrock-api-key-[\w+/=-]{8,}"
-    r"|\beyJ[\w-]{10,}\.[\w-]{4,}\.?[\w-]*|\bBearer\s+\S+"
-    r"|\b(?:x-amz-security-token|authorization|x-api-key|signature|credential)\s*[:=]\s*\S+",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +98,7 @@ def short(text: str, limit: int = MAX_DETAIL) -> str:
     """
     lines = text.strip().splitlines()
     line = lines[0].split("The Canonical String", 1)[0] if lines else ""
-    line = _SECRET.sub("[redacted]", line[: 8 * limit])
+    line = redact(line[: 8 * limit])
     line = _QUOTED.sub(r"\1…\1", _SPACE.sub(" ", line)).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
 

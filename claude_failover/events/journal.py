@@ -1,0 +1,196 @@
+"""The journal: events on disk as JSON lines, the audit beside them, written by a thread of its own.
+
+Rule: the hot path puts an event into a bounded queue and goes on. Serialising, redacting and writing happen in the
+journal's thread; a queue that is full, or a disk that is, loses events, and how many is said as soon as it can be.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from claude_failover.core.types import Epoch
+from claude_failover.events.event import Event, render_text
+from claude_failover.events.live_secrets import LiveSecrets
+from claude_failover.events.names import AUDITED, Level
+from claude_failover.events.rotating import RotatingFile
+
+QUEUE: Final = 10_000
+"""Events that wait to be written; some 5 MB at the most."""
+BATCH: Final = 256
+"""Events written at once."""
+AUDIT_BACKUPS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the log can be written."""
+
+    path: Path
+    error: str | None
+    dropped: int
+    """Events lost since the start."""
+    queued: int
+
+
+class Journal:
+    """Writes events to ``path``, the audited ones also to ``audit_path``, and to a stream if there is one.
+
+    A :data:`~claude_failover.events.hub.Sink`. Call :meth:`start` after the daemon has forked for the last time, and
+    :meth:`close` at its end.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        audit_path: Path | None,
+        *,
+        secrets: LiveSecrets,
+        level: Level = Level.INFO,
+        max_bytes: int = 10_000_000,
+        backups: int = 5,
+        queue_size: int = QUEUE,
+    ) -> None:
+        self._file = RotatingFile(path, max_bytes=max_bytes, backups=backups) if path else None
+        self._audit = (
+            RotatingFile(audit_path, max_bytes=max_bytes, backups=AUDIT_BACKUPS, sync=True) if audit_path else None
+        )
+        self._path = path or Path()
+        self._secrets = secrets
+        self._queue: queue.Queue[Event | threading.Event | None] = queue.Queue(queue_size)
+        self._thread: threading.Thread | None = None
+        self._stream: tuple[TextIO, Callable[[Event], str]] | None = None
+        self._unsaid = 0
+        self._dropped = 0
+        self._lock = threading.Lock()
+        self.level = level
+        """Quieter events are not written; may be changed at any time."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note of *event*; loses it if the writer is too far behind."""
+        if event.level < self.level and event.name not in AUDITED:
+            return
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            self._lose(1)
+
+    def also_to(self, stream: TextIO, *, colour: bool = False, journald: bool = False, json: bool = False) -> None:
+        """Write to *stream* too, for the foreground: lines for people, for journald, or JSON."""
+
+        def render(event: Event) -> str:
+            return event.line().decode() if json else render_text(event, colour=colour, journald=journald) + "\n"
+
+        self._stream = (stream, render)
+
+    def limits(self, *, level: Level, max_bytes: int, backups: int) -> None:
+        """Take over changed settings without a restart."""
+        self.level = level
+        for file in (self._file, self._audit):
+            if file is not None:
+                file.max_bytes = max_bytes
+        if self._file is not None:
+            self._file.backups = backups
+
+    def start(self) -> None:
+        """Begin to write."""
+        # Not in __init__: a thread does not survive the fork into the background.
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until everything emitted so far is written or lost; False if that takes longer than *timeout*."""
+        done = threading.Event()
+        try:
+            self._queue.put(done, timeout=timeout)
+        except queue.Full:
+            return False
+        return done.wait(timeout)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Write what waits, and end."""
+        if self._thread is None:
+            return
+        try:
+            self._queue.put(None, timeout=timeout)
+        except queue.Full:
+            return
+        self._thread.join(timeout)
+        self._thread = None
+
+    def health(self) -> Health:
+        """Say whether it can write, and what was lost."""
+        error = self._file.error if self._file else None
+        return Health(
+            self._path, error or (self._audit.error if self._audit else None), self._dropped, self._queue.qsize()
+        )
+
+    def _run(self) -> None:
+        """Write batches until told to end."""
+        ended = False
+        while not ended:
+            batch: list[Event] = []
+            waiting: list[threading.Event] = []
+            item = self._queue.get()
+            while True:
+                match item:
+                    case None:
+                        ended = True
+                    case Event():
+                        batch.append(item)
+                    case _:
+                        waiting.append(item)
+                if ended or len(batch) >= BATCH:
+                    break
+                try:
+                    item = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            self._write(batch)
+            for one in waiting:
+                one.set()
+        for file in (self._file, self._audit):
+            if file is not None:
+                file.close()
+
+    def _write(self, batch: list[Event]) -> None:
+        with self._lock:
+            unsaid, self._unsaid = self._unsaid, 0
+        loud = [event for event in batch if event.level >= self.level]
+        if unsaid:
+            loud.append(_lost(unsaid, batch[-1].at if batch else Epoch(0.0)))
+        if not loud and not batch:
+            return
+        if self._file is not None and loud:
+            lost = self._file.write([self._line(event) for event in loud])
+            # A notice that could not be written is said again, with the events that it could not be written with.
+            self._lose(max(0, lost - (1 if unsaid else 0)), said=unsaid if lost else 0)
+        audited = [event for event in batch if event.name in AUDITED]
+        if self._audit is not None and audited:
+            self._lose(self._audit.write([self._line(event) for event in audited]))
+        if self._stream is not None:
+            stream, render = self._stream
+            try:
+                stream.write("".join(self._secrets.mask(render(event)) for event in loud))
+                stream.flush()
+            except (OSError, ValueError):
+                # The terminal is gone; the file goes on.
+                self._stream = None
+
+    def _line(self, event: Event) -> bytes:
+        return self._secrets.mask(event.line().decode()).encode()
+
+    def _lose(self, count: int, *, said: int = 0) -> None:
+        if count or said:
+            with self._lock:
+                self._unsaid += count + said
+                self._dropped += count
+
+
+def _lost(count: int, at: Epoch) -> Event:
+    return Event(0, at, "log.dropped", Level.WARNING, {"count": count})
