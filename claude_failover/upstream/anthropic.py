@@ -1,0 +1,145 @@
+"""The Claude API, or anything that speaks like it.
+
+Rule: the client's request as it came, to the byte, but for what belongs to one hop and what is
+ours. A credential that the client brought is forwarded unread; only a request that brings none
+(or a backend that is told to) gets the stored one. No header of AWS is ever added here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Mapping
+from typing import Final, Protocol
+
+import aiohttp
+
+from claude_failover.core import headers as rules
+from claude_failover.core.commands import OpenAttempt
+from claude_failover.core.settings import Backend, Timeouts
+from claude_failover.core.types import Headers
+from claude_failover.errors import CredentialError
+from claude_failover.upstream import tls
+from claude_failover.upstream.attempt import HttpAttempt
+from claude_failover.upstream.wire import Flight, Wire, proxy_for
+
+OAUTH_BETA: Final = "oauth-2025-04-20"
+"""Without it the API refuses OAuth tokens, with a misleading text (claude.md 1.6)."""
+
+_CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
+
+
+class Revealing(Protocol):
+    """A secret that says its value when asked by name."""
+
+    def reveal(self) -> str:
+        """The value."""
+        ...
+
+
+class StoredToken(Protocol):
+    """What is kept for requests that bring no credential."""
+
+    @property
+    def oauth(self) -> bool:
+        """A token of a login (``authorization: Bearer``, and a beta), not an API key (``x-api-key``)."""
+        ...
+
+    @property
+    def secret(self) -> Revealing:
+        """The value."""
+        ...
+
+
+class TokenStore(Protocol):
+    """Where stored tokens come from."""
+
+    async def token(self, *, refresh: bool) -> StoredToken:
+        """The token to use now; *refresh* looks at its sources again because the last one was refused.
+
+        Raises:
+            CredentialError: There is none that can be used; the message says which sources were tried.
+        """
+        ...
+
+
+class AnthropicUpstream:
+    """An :class:`~claude_failover.upstream.Upstream` and :class:`~claude_failover.upstream.Relay`.
+
+    Args:
+        backend: Its base URL, credential mode, TLS version and pins.
+        timeouts: Only ``connect`` is ours.
+        store: Stored tokens; ``None`` if there is no store.
+        environ: Proxy variables and ``SSL_CERT_FILE``.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        timeouts: Timeouts,
+        store: TokenStore | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        https = backend.base_url.startswith("https:")
+        self._wire = Wire(
+            backend.base_url,
+            connect_timeout=timeouts.connect,
+            tls=tls.context(backend.tls_min_version, environ.get("SSL_CERT_FILE")) if https else True,
+            pins=frozenset(backend.pinned_spki),
+            proxy=proxy_for(backend.base_url, environ),
+        )
+
+    def open(self, command: OpenAttempt) -> HttpAttempt:
+        """See :meth:`claude_failover.upstream.Upstream.open`."""
+        request = command.request
+
+        async def send(flight: Flight) -> aiohttp.ClientResponse:
+            lines = await self._authorized(rules.to_primary(request.headers), refresh=command.refresh_credentials)
+            return await self._wire.send(
+                request.method, request.target, lines, request.body, fresh=command.fresh, flight=flight
+            )
+
+        return HttpAttempt(command.attempt, send, self._wire.where)
+
+    def open_stream(
+        self, method: str, target: str, headers: Headers, body: AsyncIterable[bytes] | bytes | None
+    ) -> HttpAttempt:
+        """See :meth:`claude_failover.upstream.Relay.open_stream`."""
+
+        async def send(flight: Flight) -> aiohttp.ClientResponse:
+            lines = await self._authorized(rules.to_primary(headers), refresh=False)
+            length = rules.get(headers, "content-length")
+            if length is not None and not isinstance(body, bytes) and body is not None:
+                lines = (*lines, ("content-length", length))
+            return await self._wire.send(method, target, lines, body, flight=flight)
+
+        return HttpAttempt(0, send, self._wire.where)
+
+    async def close(self) -> None:
+        """See :meth:`claude_failover.upstream.Upstream.close`."""
+        await self._wire.close()
+
+    async def _authorized(self, lines: Headers, *, refresh: bool) -> Headers:
+        """The lines with the credential that the backend's mode asks for."""
+        mode = self._backend.credential
+        if mode == "client" or (mode == "auto" and any(name.lower() in _CREDENTIALS for name, _ in lines)):
+            return lines
+        if self._store is None:
+            raise CredentialError("the request carries no Anthropic credential, and none is stored")
+        token = await self._store.token(refresh=refresh)
+        lines = rules.without(lines, *_CREDENTIALS)
+        if not token.oauth:
+            return (*lines, ("x-api-key", token.secret.reveal()))
+        return (*_with_beta(lines), ("authorization", f"Bearer {token.secret.reveal()}"))
+
+
+def _with_beta(lines: Headers) -> Headers:
+    """The lines with the OAuth beta among those of ``anthropic-beta``; the others keep order and spelling."""
+    places = [index for index, (name, _) in enumerate(lines) if name.lower() == "anthropic-beta"]
+    if not places:
+        return (*lines, ("anthropic-beta", OAUTH_BETA))
+    if OAUTH_BETA in {beta.strip() for index in places for beta in lines[index][1].split(",")}:
+        return lines
+    name, value = lines[places[0]]
+    return (*lines[: places[0]], (name, f"{value},{OAUTH_BETA}"), *lines[places[0] + 1 :])

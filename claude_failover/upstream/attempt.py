@@ -1,0 +1,88 @@
+"""One request on its way: the part that every adapter shares.
+
+Rule: exactly one :class:`~claude_failover.core.commands.AttemptEnded` per attempt, and the same
+one however often it is asked for afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+
+from claude_failover.core.commands import AttemptEnded, BodyReceived, HeadReceived
+from claude_failover.core.types import Headers
+from claude_failover.upstream import faults
+from claude_failover.upstream.wire import Flight
+
+Send = Callable[[Flight], Awaitable[aiohttp.ClientResponse]]
+"""Get the credential, sign, send; returns at the response's head."""
+
+
+class HttpAttempt:
+    """An :class:`~claude_failover.upstream.Attempt` over aiohttp."""
+
+    def __init__(self, number: int, send: Send, where: str) -> None:
+        self._number = number
+        self._send: Send | None = send
+        self._where = where
+        self._response: aiohttp.ClientResponse | None = None
+        self._ended: AttemptEnded | None = None
+
+    async def head(self) -> HeadReceived | AttemptEnded:
+        """See :meth:`claude_failover.upstream.Attempt.head`."""
+        send, self._send = self._send, None  # the request's bytes are let go of as soon as they are sent
+        if send is None or self._ended is not None:
+            return self._end(self._ended or AttemptEnded(self._number))
+        flight = Flight()
+        try:
+            response = await send(flight)
+        except Exception as error:  # noqa: BLE001 - whatever a library raises is a fact about this attempt
+            failure, detail = faults.before_head(error, reused=flight.reused, where=self._where)
+            return self._end(AttemptEnded(self._number, failure, detail))
+        self._response = response
+        return HeadReceived(self._number, response.status, lines_of(response))
+
+    async def read(self) -> BodyReceived | AttemptEnded:
+        """See :meth:`claude_failover.upstream.Attempt.read`."""
+        response = self._response
+        if response is None or self._ended is not None:
+            return self._ended or AttemptEnded(self._number)
+        try:
+            data = await response.content.readany()
+        except Exception as error:  # noqa: BLE001 - as above
+            rest = _unread(response.content)
+            if rest:
+                return BodyReceived(self._number, rest)
+            failure, detail = faults.in_body(error, self._where)
+            return self._end(AttemptEnded(self._number, failure, detail))
+        return BodyReceived(self._number, data) if data else self._end(AttemptEnded(self._number))
+
+    def _end(self, ended: AttemptEnded) -> AttemptEnded:
+        self._ended = ended
+        return ended
+
+    async def close(self) -> None:
+        """See :meth:`claude_failover.upstream.Attempt.close`."""
+        self._send = None
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
+
+
+def lines_of(response: aiohttp.ClientResponse) -> Headers:
+    """The header lines as they came. Bytes outside UTF-8 survive the way aiohttp's server keeps them."""
+    return tuple(
+        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+        for name, value in response.raw_headers
+    )
+
+
+def _unread(content: aiohttp.StreamReader) -> bytes:
+    """Take what arrived before the connection broke.
+
+    aiohttp raises a broken connection before it hands out the bytes that came ahead of the break. They were
+    paid for, and may hold the end of the answer.
+    """
+    take = getattr(content, "_read_nowait", None)
+    return bytes(take(-1)) if take is not None and getattr(content, "_buffer", None) else b""
