@@ -18,6 +18,7 @@ from claude_failover.clock import Clock
 from claude_failover.core.types import Headers, Surface, Usage
 from claude_failover.drill import bedrock_check, bedrock_control, frames
 from claude_failover.drill.bedrock_access import ACCESS_KEY, API_KEY, SECRET_KEY, Account, leaks
+from claude_failover.drill.bedrock_faults import CORAL
 from claude_failover.drill.bedrock_models import Model, on_mantle, on_runtime, path_model
 from claude_failover.drill.messages import Event, Identity, PromptCache, message, parts, sse
 from claude_failover.drill.script import Answer, Drop, Garbage, Refusal, Script, Seen, Step
@@ -28,9 +29,6 @@ _INVOKE = re.compile(r"/model/(?P<model>[^/]+)/(?P<operation>invoke|invoke-with-
 
 MAX_BODY = 20 << 20
 """Bytes; Anthropic's page on Bedrock says 20 MB (wire/bedrock.md 2.1)."""
-
-CORAL = b'{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException","message":null},"Version":"1.0"}'
-"""What unknown routes below ``/anthropic/v1`` answer, with status 200 (wire/bedrock.md 1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
