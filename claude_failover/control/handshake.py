@@ -69,7 +69,10 @@ def tell_failed(descriptor: int, error: FailoverError) -> None:
 
 
 def _tell(descriptor: int, word: Word) -> None:
-    line = encode(word) + b"\n"
+    _tell_line(descriptor, encode(word) + b"\n")
+
+
+def _tell_line(descriptor: int, line: bytes) -> None:
     try:
         while line:
             line = line[os.write(descriptor, line) :]

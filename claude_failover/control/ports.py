@@ -23,7 +23,7 @@ _LSOF_PATIENCE: Final = 3.0
 def owner(port: int, proc: Path = Path("/proc")) -> str | None:
     """Name the process that listens on *port* as ``pid 4711 (nginx)``; ``None`` if it cannot be known."""
     if not sys.platform.startswith("linux"):
-        return _ask_lsof(port)
+        return _ask_lsof(port, shutil.which("lsof"))
     inodes = _inodes(port, proc)
     if not inodes:
         return None
@@ -64,8 +64,7 @@ def _command(directory: Path) -> str:
     return name if not words[0] else Path(words[0]).name
 
 
-def _ask_lsof(port: int) -> str | None:
-    program = shutil.which("lsof")
+def _ask_lsof(port: int, program: str | None) -> str | None:
     if program is None:
         return None
     try:

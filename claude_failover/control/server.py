@@ -143,6 +143,7 @@ class ControlServer:
     async def close(self) -> None:
         """End the subscriptions, close, and remove the socket: the last sign of life goes last."""
         self._closing.set()
+        self._daemon.feed.end()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -174,10 +175,14 @@ class ControlServer:
         hosts = request.headers.getall("Host", [])
         if "Origin" in request.headers or "Referer" in request.headers or hosts != [api.HOST]:
             raise _RefusedError("the control channel is not for browsers")
+        self._peer(request)
+
+    def _peer(self, request: web.Request) -> Peer:
+        """Say who asks; root may, everybody else must be us."""
         peer = peer_of(request.transport)
         if peer is None or peer.uid not in {self._uid, 0}:
             raise _RefusedError("the control channel belongs to another user")
-        request["peer"] = peer
+        return peer
 
     # --- routes -----------------------------------------------------------------------------
 
@@ -188,13 +193,13 @@ class ControlServer:
         return _answer(self._daemon.status())
 
     async def _stop(self, request: web.Request) -> web.Response:
-        return _answer(await self._daemon.stop(await _body(request, api.StopRequest), request["peer"]))
+        return _answer(await self._daemon.stop(await _body(request, api.StopRequest), self._peer(request)))
 
     async def _reload(self, request: web.Request) -> web.Response:
-        return _answer(await self._daemon.reload(request["peer"]))
+        return _answer(await self._daemon.reload(self._peer(request)))
 
     async def _force(self, request: web.Request) -> web.Response:
-        return _answer(await self._daemon.force(await _body(request, api.ForceRequest), request["peer"]))
+        return _answer(await self._daemon.force(await _body(request, api.ForceRequest), self._peer(request)))
 
     async def _explain(self, request: web.Request) -> web.Response:
         exchange = request.match_info["exchange"]
