@@ -49,7 +49,7 @@ class Attempt:
     opened: Instant
     command: OpenAttempt | None
     """Freed at the commit, and with it the request's body."""
-    paid: bool
+    paid: bool = False
     surface: Surface | None = None
     translated: Translated | None = None
     target: Target | None = None

@@ -49,7 +49,7 @@ class UpstreamRequest:
     target: str
     """Path and query, already percent-encoded: these exact bytes go out and are signed."""
     headers: Headers
-    """To the primary: the client's, minus what must not leave. To Bedrock: built from nothing."""
+    """To the primary: the client's, which its adapter filters. To Bedrock: built from nothing, and complete."""
     body: bytes
     service: str = "bedrock"
     """SigV4 service name; only for Bedrock (``bedrock`` or ``bedrock-mantle``)."""

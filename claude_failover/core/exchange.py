@@ -19,7 +19,7 @@ a time. Whatever happens, every opened attempt is recorded once and the exchange
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -166,7 +166,9 @@ class Exchange:
         """Ask the policy until it has named a backend that can take this request, a wait, or the end."""
         while True:
             asked = facts.at(self._facts, self._account.started, now)
-            match self._counsel.policy.choose(asked, self._account.tries, now):
+            decision = self._counsel.policy.choose(asked, self._account.tries, now)
+            self._announce(decision.transitions)
+            match decision:
                 case Hold(until=until, why=why):
                     self._wait_until = until
                     self._account.wait(now, why)
@@ -428,5 +430,5 @@ class Exchange:
         self._ping_at = Monotonic(now.monotonic + self._counsel.settings.stream.ping_interval)
         self._out.append(SendBody(data))
 
-    def _announce(self, transitions: list[Transition]) -> None:
+    def _announce(self, transitions: Iterable[Transition]) -> None:
         self._out.extend(Announce(transition) for transition in transitions)

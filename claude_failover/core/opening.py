@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from claude_failover.core import facts, headers, translate
+from claude_failover.core import facts, translate
 from claude_failover.core.attempt import Attempt
 from claude_failover.core.commands import ClientRequest, OpenAttempt, Untranslatable, UpstreamRequest
 from claude_failover.core.counsel import Counsel
@@ -59,9 +59,7 @@ def open_attempt(
 def _to_primary(
     backend: Backend, go: Go, request: ClientRequest, peek: Peek, known: RequestFacts, index: int, now: Instant
 ) -> Attempt:
-    out = UpstreamRequest(
-        "POST", request.target, headers.to_primary(request.headers), request.body, streaming=peek.stream
-    )
+    out = UpstreamRequest("POST", request.target, request.headers, request.body, streaming=peek.stream)
     command = OpenAttempt(index, backend.name, backend.kind, out)
     return Attempt(index, backend, known.model, peek.model, go.reason, go.permit, now, command, heard=now.monotonic)
 

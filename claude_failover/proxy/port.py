@@ -23,10 +23,11 @@ from claude_failover.core.commands import AttemptEnded, BodyReceived, ClientRequ
 from claude_failover.core.counsel import Counsel
 from claude_failover.core.exchange import Exchange
 from claude_failover.core.gate import Admitted, Door, Refused, Route
+from claude_failover.core.gates import ANY_MODEL, Gate
 from claude_failover.core.request import Peek, peek
 from claude_failover.core.types import BackendName, Headers
 from claude_failover.proxy.driver import Books, Driver
-from claude_failover.upstream import Upstream
+from claude_failover.upstream import Relay, Upstream
 
 MAX_BODY: Final = 64 * 1024 * 1024
 """Bytes of a request to ``/v1/messages``: twice what the Claude API takes (claude.md 3.1). Other paths are streamed."""
@@ -47,6 +48,8 @@ class World:
 
     counsel: Counsel
     upstreams: Mapping[BackendName, Upstream]
+    relay: Relay
+    """The primary's adapter, for everything but ``/v1/messages``."""
     door: Door
     books: Books
     clock: Clock
@@ -161,8 +164,13 @@ class DataPort:
 
     def _primary_is_out(self) -> bool:
         """Whether the policy would not send a request to the primary now."""
-        counsel, now = self.world.counsel, self.world.clock.now()
-        return not counsel.policy.is_available(counsel.settings.primary.name, None, now)
+        counsel = self.world.counsel
+        primary = counsel.settings.primary.name
+        view = counsel.policy.view(self.world.clock.now())
+        return view.offline or any(
+            gate.backend == primary and gate.model == ANY_MODEL and gate.state is not Gate.AVAILABLE
+            for gate in view.gates
+        )
 
     async def _pass(
         self,
@@ -175,9 +183,8 @@ class DataPort:
     ) -> web.StreamResponse:
         """Stream one request to the primary and its response back; *body* ``None`` = the request's own stream."""
         world = self.world
-        primary = world.upstreams[world.counsel.settings.primary.name]
         stream = body if body is not None else request.content.iter_any()
-        attempt = primary.open_stream(request.method, target, lines, stream)
+        attempt = world.relay.open_stream(request.method, target, lines, stream)
         try:
             head = await attempt.head()
             if isinstance(head, AttemptEnded):
