@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
-from claude_failover.core.types import Epoch
 from claude_failover.events.event import Event, render_text
 from claude_failover.events.live_secrets import LiveSecrets
 from claude_failover.events.names import AUDITED, Level
@@ -61,7 +60,7 @@ class Journal:
         )
         self._path = path or Path()
         self._secrets = secrets
-        self._queue: queue.Queue[Event | threading.Event | None] = queue.Queue(queue_size)
+        self._queue: queue.Queue[tuple[Event, bool] | threading.Event | None] = queue.Queue(queue_size)
         self._thread: threading.Thread | None = None
         self._stream: tuple[TextIO, Callable[[Event], str]] | None = None
         self._unsaid = 0
@@ -72,10 +71,11 @@ class Journal:
 
     def __call__(self, event: Event) -> None:
         """Take note of *event*; loses it if the writer is too far behind."""
-        if event.level < self.level and event.name not in AUDITED:
+        loud = event.level >= self.level
+        if not loud and event.name not in AUDITED:
             return
         try:
-            self._queue.put_nowait(event)
+            self._queue.put_nowait((event, loud))
         except queue.Full:
             self._lose(1)
 
@@ -134,14 +134,14 @@ class Journal:
         """Write batches until told to end."""
         ended = False
         while not ended:
-            batch: list[Event] = []
+            batch: list[tuple[Event, bool]] = []
             waiting: list[threading.Event] = []
             item = self._queue.get()
             while True:
                 match item:
                     case None:
                         ended = True
-                    case Event():
+                    case (Event(), _):
                         batch.append(item)
                     case _:
                         waiting.append(item)
@@ -158,19 +158,20 @@ class Journal:
             if file is not None:
                 file.close()
 
-    def _write(self, batch: list[Event]) -> None:
+    def _write(self, batch: list[tuple[Event, bool]]) -> None:
         with self._lock:
             unsaid, self._unsaid = self._unsaid, 0
-        loud = [event for event in batch if event.level >= self.level]
-        if unsaid:
-            loud.append(_lost(unsaid, batch[-1].at if batch else Epoch(0.0)))
-        if not loud and not batch:
+        if not batch:
+            self._lose(0, said=unsaid)
             return
+        loud = [event for event, is_loud in batch if is_loud]
+        if unsaid:
+            loud.append(Event(0, batch[-1][0].at, "log.dropped", Level.WARNING, {"count": unsaid}))
         if self._file is not None and loud:
             lost = self._file.write([self._line(event) for event in loud])
             # A notice that could not be written is said again, with the events that it could not be written with.
             self._lose(max(0, lost - (1 if unsaid else 0)), said=unsaid if lost else 0)
-        audited = [event for event in batch if event.name in AUDITED]
+        audited = [event for event, _ in batch if event.name in AUDITED]
         if self._audit is not None and audited:
             self._lose(self._audit.write([self._line(event) for event in audited]))
         if self._stream is not None:
@@ -190,7 +191,3 @@ class Journal:
             with self._lock:
                 self._unsaid += count + said
                 self._dropped += count
-
-
-def _lost(count: int, at: Epoch) -> Event:
-    return Event(0, at, "log.dropped", Level.WARNING, {"count": count})
