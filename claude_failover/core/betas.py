@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from claude_failover.core.capabilities import Binding, Capabilities
-from claude_failover.core.draft import Draft
+from claude_failover.core.draft import Draft, dicts, kind_of
 from claude_failover.core.rules import Rules
 from claude_failover.core.types import Headers, Surface
 
@@ -49,22 +49,17 @@ class BetaRule:
     """The body means something else without it: dropped only after the others did not help."""
 
 
-def _edits(draft: Draft) -> list[Any]:
+def _edits(draft: Draft) -> list[str]:
     management = draft.body.get("context_management")
-    edits = management.get("edits") if isinstance(management, dict) else None
-    return edits if isinstance(edits, list) else []
+    return [kind_of(edit) for edit in dicts(management.get("edits"))] if isinstance(management, dict) else []
 
 
 def _edits_beyond_compaction(draft: Draft) -> bool:
-    return "memory" in draft.seen or any(
-        isinstance(edit, dict) and not str(edit.get("type")).startswith("compact_") for edit in _edits(draft)
-    )
+    return "memory" in draft.seen or any(not kind.startswith("compact_") for kind in _edits(draft))
 
 
 def _compacts(draft: Draft) -> bool:
-    return "compaction" in draft.seen or any(
-        isinstance(edit, dict) and str(edit.get("type")).startswith("compact_") for edit in _edits(draft)
-    )
+    return "compaction" in draft.seen or any(kind.startswith("compact_") for kind in _edits(draft))
 
 
 def _thinking(draft: Draft) -> dict[str, Any]:

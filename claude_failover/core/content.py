@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from claude_failover.core import betas
-from claude_failover.core.draft import Draft
+from claude_failover.core.draft import Draft, dicts, kind_of, role_of
 from claude_failover.core.rules import Switch
 
 _COMMON = frozenset({"type", "cache_control"})
@@ -49,22 +49,22 @@ Message = dict[str, Any]
 
 def unsupported(draft: Draft) -> str | None:
     """Name a block that Bedrock cannot serve and that cannot be left out; ``None`` if all can stay."""
-    for message in _dicts(draft.body.get("messages")):
+    for message in dicts(draft.body.get("messages")):
         if found := _unsupported_in(message.get("content"), draft):
             return found
     return _unsupported_in(draft.body.get("system"), draft)
 
 
 def _unsupported_in(content: object, draft: Draft) -> str | None:
-    for block in _dicts(content):
-        kind = block.get("type")
+    for block in dicts(content):
+        kind = kind_of(block)
         searches = kind == "tool_search_tool_result" or str(block.get("name")).startswith("tool_search_tool")
         if kind in SEARCH_BLOCKS and not (searches and betas.TOOL_SEARCH in draft.betas):
             return "the conversation holds calls of a server tool"
         if kind == "compaction" and betas.COMPACT not in draft.betas:
             return "the conversation was compacted by the Claude API, whose block Bedrock is not sent"
         if kind not in BLOCK_KEYS and kind not in MARKERS:
-            return f'the conversation holds a block of the type "{str(kind)[:60]}"'
+            return f'the conversation holds a block of the type "{kind[:60]}"'
         if kind == "tool_result" and (found := _unsupported_in(block.get("content"), draft)):
             return found
     return None
@@ -95,7 +95,7 @@ def translate_messages(draft: Draft) -> None:
         if before and message["content"] == []:
             draft.rewrites.add("messages.*", "dropped", "nothing was left in it")
             turns.join_next = True
-        elif convert and message.get("role") == "system":
+        elif convert and role_of(message) == "system":
             draft.rewrites.add("messages.*.role", "converted", "the model knows no system message here: user text")
             turns.insert_as_user(message)
         else:
@@ -116,8 +116,8 @@ class _Turns:
     def append(self, message: Any) -> None:
         """Add a message; into the one before it if only our change put them side by side."""
         last = self._turns[-1] if self._turns else None
-        role = message.get("role") if isinstance(message, dict) else None
-        if self.join_next and isinstance(last, dict) and role in {"user", "assistant"} and last.get("role") == role:
+        role = role_of(message)
+        if self.join_next and isinstance(last, dict) and role in ("user", "assistant") and role_of(last) == role:
             last["content"] = [*as_blocks(last.get("content")), *as_blocks(message.get("content"))]
         else:
             self._turns.append(message)
@@ -129,7 +129,7 @@ class _Turns:
         """Add a system message as user text: into the user turn before it, or as one of its own."""
         self._waiting.extend(as_blocks(message.get("content")))
         last = self._turns[-1] if self._turns else None
-        if not (isinstance(last, dict) and last.get("role") == "assistant" and _asks_for_tools(last)):
+        if not (isinstance(last, dict) and role_of(last) == "assistant" and _asks_for_tools(last)):
             self._flush()
 
     def finish(self) -> list[Any]:
@@ -141,7 +141,7 @@ class _Turns:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         last = self._turns[-1] if self._turns else None
-        if isinstance(last, dict) and last.get("role") == "user":
+        if isinstance(last, dict) and role_of(last) == "user":
             last["content"] = [*as_blocks(last.get("content")), *waiting]
         else:
             self._turns.append({"role": "user", "content": waiting})
@@ -161,8 +161,8 @@ def clean_cache_control(node: dict[str, Any], path: str, draft: Draft) -> None:
     if control is None:
         return
     where = f"{path}.cache_control" if path else "cache_control"
-    empty = node.get("type") == "text" and not node.get("text")
-    if not isinstance(control, dict) or control.get("type") != "ephemeral" or empty:
+    empty = kind_of(node) == "text" and not node.get("text")
+    if kind_of(control) != "ephemeral" or empty:
         del node["cache_control"]
         draft.rewrites.add(where, "dropped", "refused on an empty text" if empty else "of an unknown type")
         return
@@ -175,9 +175,9 @@ def _clean(blocks: list[Any], path: str, draft: Draft) -> list[Any]:
     for block in blocks:
         if not isinstance(block, dict):
             cleaned.append(block)
-        elif block.get("type") in MARKERS:
-            draft.rewrites.add(f"{path} ({block['type']})", "dropped", "its beta is not for Bedrock")
-        elif block.get("type") == "thinking" and not block.get("signature"):
+        elif kind_of(block) in MARKERS:
+            draft.rewrites.add(f"{path} ({kind_of(block)})", "dropped", "its beta is not for Bedrock")
+        elif kind_of(block) == "thinking" and not block.get("signature"):
             draft.rewrites.add(f"{path} (thinking)", "dropped", "without a signature it is refused")
         else:
             cleaned.append(_clean_block(block, path, draft))
@@ -185,7 +185,7 @@ def _clean(blocks: list[Any], path: str, draft: Draft) -> list[Any]:
 
 
 def _clean_block(block: Block, path: str, draft: Draft) -> Block:
-    kind = str(block.get("type"))
+    kind = kind_of(block)
     if kind == "tool_reference":
         if betas.TOOL_SEARCH not in draft.betas:
             draft.rewrites.add(f"{path} (tool_reference)", "converted", "no tool search here: all tools are loaded")
@@ -207,8 +207,4 @@ def _clean_block(block: Block, path: str, draft: Draft) -> Block:
 
 
 def _asks_for_tools(message: Message) -> bool:
-    return any(block.get("type") == "tool_use" for block in _dicts(message.get("content")))
-
-
-def _dicts(items: object) -> list[dict[str, Any]]:
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return any(kind_of(block) == "tool_use" for block in dicts(message.get("content")))

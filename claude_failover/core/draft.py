@@ -20,6 +20,23 @@ MessagesBody = dict[str, Any]
 """The decoded body of a Messages request: the one place where the core handles an open structure."""
 
 
+def dicts(items: object) -> list[dict[str, Any]]:
+    """The objects in a list; nothing of anything else. What comes over the wire may be of any type."""
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def kind_of(node: object) -> str:
+    """The ``type`` of an object; ``""`` if it has none that is a string."""
+    kind = node.get("type") if isinstance(node, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def role_of(message: object) -> str:
+    """The ``role`` of a message; ``""`` if it has none that is a string."""
+    role = message.get("role") if isinstance(message, dict) else None
+    return role if isinstance(role, str) else ""
+
+
 class Rewrites:
     """What was changed, each kind once, bounded; paths and reasons, never content."""
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from claude_failover.core import betas
 from claude_failover.core.content import clean_cache_control
-from claude_failover.core.draft import Draft
+from claude_failover.core.draft import Draft, kind_of
 from claude_failover.core.thinking import MIN_BUDGET
 from claude_failover.core.types import Surface
 
@@ -125,8 +125,7 @@ def translate_context_management(draft: Draft) -> None:
         if why is None:
             kept.append(edit)
         else:
-            kind = edit.get("type") if isinstance(edit, dict) else None
-            draft.rewrites.add(f"context_management.edits.* ({str(kind)[:60]})", "dropped", why)
+            draft.rewrites.add(f"context_management.edits.* ({kind_of(edit)[:60]})", "dropped", why)
     if kept:
         management["edits"] = kept
     else:
@@ -134,8 +133,8 @@ def translate_context_management(draft: Draft) -> None:
 
 
 def _why_not(edit: object, draft: Draft) -> str | None:
-    kind = edit.get("type") if isinstance(edit, dict) else None
-    needs = EDITS.get(str(kind))
+    kind = kind_of(edit)
+    needs = EDITS.get(kind)
     if needs is None:
         return "Bedrock does not know it"
     if needs not in draft.betas:
@@ -144,8 +143,7 @@ def _why_not(edit: object, draft: Draft) -> str | None:
         if draft.surface is Surface.INVOKE:
             # It only trims old thinking; Claude Code itself does not send it there.
             return "refused on invoke by many models"
-        thinking = draft.body.get("thinking")
-        if not isinstance(thinking, dict) or thinking.get("type") not in {"adaptive", "enabled"}:
+        if kind_of(draft.body.get("thinking")) not in {"adaptive", "enabled"}:
             return "needs thinking"
     return None
 

@@ -18,6 +18,7 @@ import msgspec
 
 from claude_failover.core import betas
 from claude_failover.core.capabilities import Capabilities
+from claude_failover.core.draft import dicts, kind_of, role_of
 from claude_failover.core.request import UNREADABLE
 from claude_failover.core.rules import Rules, Switch, drop_path, parse_path
 from claude_failover.core.thinking import DROP_BLOCK
@@ -154,7 +155,7 @@ def _signature(text: str, sent: Sent) -> list[Finding]:
     if not _SIGNATURE.search(text):
         return []
     thinking = sent.body.get("thinking")
-    on = isinstance(thinking, dict) and thinking.get("type") in {"adaptive", "enabled"}
+    on = kind_of(thinking) in {"adaptive", "enabled"}
     prefix_only = "Field required" not in text
     may_bind = sent.caps.binding != "none" and betas.BINDING not in sent.rules.betas
     bound = isinstance(thinking, dict) and thinking.get("block_binding") == DROP_BLOCK
@@ -196,8 +197,7 @@ def _features(text: str, sent: Sent) -> list[Finding]:
         return [Finding(Remedy.PATH, "output_config.effort", "the model does not take it")]
     if _METADATA.search(text) and "metadata" in sent.body:
         return [Finding(Remedy.PATH, "metadata", "its value was refused")]
-    messages = sent.body.get("messages")
-    has_system = isinstance(messages, list) and any(isinstance(m, dict) and m.get("role") == "system" for m in messages)
+    has_system = any(role_of(message) == "system" for message in dicts(sent.body.get("messages")))
     if _SYSTEM_ROLE.search(text) and has_system and Switch.CONVERT_SYSTEM not in sent.rules.switches:
         return [_switch(Switch.CONVERT_SYSTEM, "the model knows no system message among the messages")]
     return []

@@ -72,7 +72,7 @@ class Denials:
     def __init__(self) -> None:
         self._denials: dict[tuple[Surface, str, Remedy, str, str | None], Denial] = {}
 
-    def propose(  # noqa: PLR0917 - the shape that its one caller has at hand
+    def propose(
         self,
         status: int,
         body: bytes,

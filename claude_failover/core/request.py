@@ -142,10 +142,7 @@ def _body(data: bytes) -> _Body | None:
     except UNREADABLE:
         return None
     # A field of another type than we hoped for: read what is well-formed.
-    try:
-        return _lenient(decode(data))
-    except RecursionError:
-        return None
+    return _lenient(decode(data))
 
 
 def _lenient(raw: object) -> _Body | None:
@@ -162,17 +159,19 @@ def _lenient(raw: object) -> _Body | None:
     )
 
 
-def _blocks(content: object) -> list[_Block]:
+def _blocks(content: object, depth: int = 0) -> list[_Block]:
+    if depth > DEPTH_MAX:
+        return []
     return [
-        _Block(block.get("type"), _source(block.get("source")), _blocks(block.get("content")))
+        _Block(block.get("type"), _source(block.get("source"), depth + 1), _blocks(block.get("content"), depth + 1))
         for block in _dicts(content)
     ]
 
 
-def _source(source: object) -> _Source | None:
+def _source(source: object, depth: int) -> _Source | None:
     if not isinstance(source, dict):
         return None
-    return _Source(source.get("type"), source.get("file_id"), _blocks(source.get("content")))
+    return _Source(source.get("type"), source.get("file_id"), _blocks(source.get("content"), depth))
 
 
 def _dicts(items: object) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from claude_failover.core import betas
 from claude_failover.core.capabilities import Binding
 from claude_failover.core.content import THINKING_BLOCKS, as_blocks
-from claude_failover.core.draft import Draft
+from claude_failover.core.draft import Draft, dicts, kind_of, role_of
 from claude_failover.core.rules import Switch
 
 MIN_BUDGET: Final = 1024
@@ -29,7 +29,7 @@ def translate_thinking(draft: Draft) -> None:
     if not isinstance(thinking, dict):
         return
     switches = draft.rules.switches
-    kind = thinking.get("type")
+    kind = kind_of(thinking)
     can_adapt = draft.caps.adaptive and Switch.NO_ADAPTIVE not in switches
     can_budget = draft.caps.budget and Switch.ADAPTIVE not in switches
     if kind == "enabled" and not can_budget and can_adapt:
@@ -85,9 +85,7 @@ def strip_history(draft: Draft) -> None:
     for index, message in enumerate(messages):
         if index < boundary and isinstance(message, dict) and isinstance(message.get("content"), list):
             before = message["content"]
-            message["content"] = [
-                block for block in before if not (isinstance(block, dict) and block.get("type") in THINKING_BLOCKS)
-            ]
+            message["content"] = [block for block in before if kind_of(block) not in THINKING_BLOCKS]
             removed = len(before) - len(message["content"])
             if removed:
                 draft.rewrites.add("messages.*.content.* (thinking)", "dropped", "its signature was refused", removed)
@@ -95,8 +93,7 @@ def strip_history(draft: Draft) -> None:
                 continue
         kept.append(message)
     draft.body["messages"] = _joined(kept) if len(kept) < len(messages) else kept
-    thinking = draft.body.get("thinking")
-    must_begin_with_thinking = isinstance(thinking, dict) and thinking.get("type") == "enabled"
+    must_begin_with_thinking = kind_of(draft.body.get("thinking")) == "enabled"
     if everything and must_begin_with_thinking and _open_turn(messages) < len(messages):
         draft.drop("thinking", "an open turn without its thinking cannot go on thinking")
 
@@ -105,24 +102,21 @@ def _open_turn(messages: list[Any]) -> int:
     """Index of the first message of the turn that waits for tool results; ``len(messages)`` if none does."""
     for index in range(len(messages) - 1, -1, -1):
         message = messages[index]
-        if isinstance(message, dict) and message.get("role") == "user" and not _has_results(message):
+        if role_of(message) == "user" and not _has_results(message):
             return index + 1
     return 0
 
 
 def _has_results(message: dict[str, Any]) -> bool:
-    content = message.get("content")
-    return isinstance(content, list) and any(
-        isinstance(block, dict) and block.get("type") == "tool_result" for block in content
-    )
+    return any(kind_of(block) == "tool_result" for block in dicts(message.get("content")))
 
 
 def _joined(messages: list[Any]) -> list[Any]:
     """Join user turns between which an emptied turn of the assistant was taken out."""
     joined: list[Any] = []
     for message in messages:
-        last = joined[-1] if joined else None
-        if isinstance(last, dict) and isinstance(message, dict) and last.get("role") == message.get("role") == "user":
+        last: Any = joined[-1] if joined else None
+        if role_of(last) == role_of(message) == "user":
             last["content"] = [*as_blocks(last.get("content")), *as_blocks(message.get("content"))]
         else:
             joined.append(message)

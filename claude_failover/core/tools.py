@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from claude_failover.core import betas
 from claude_failover.core.content import clean_cache_control
-from claude_failover.core.draft import Draft
+from claude_failover.core.draft import Draft, dicts, kind_of
 from claude_failover.core.types import Surface
 
 CLIENT_TOOLS: Final = (
@@ -31,10 +31,10 @@ TOOL_KEYS: Final = frozenset(
 
 def unsupported(draft: Draft) -> str | None:
     """Name a tool that Bedrock cannot serve; ``None`` if all can stay."""
-    for tool in _tools(draft):
-        kind = tool.get("type", "custom")
-        if not isinstance(kind, str) or not kind.startswith(("custom", *CLIENT_TOOLS)):
-            return f'Bedrock has no tool of the type "{str(kind)[:60]}"'
+    for tool in dicts(draft.body.get("tools")):
+        kind = kind_of(tool)
+        if "type" in tool and kind != "custom" and not kind.startswith(CLIENT_TOOLS):
+            return f'Bedrock has no tool of the type "{kind[:60]}"'
         if kind.startswith("tool_search_tool_") and betas.TOOL_SEARCH not in draft.betas:
             return "the model has no tool search on Bedrock"
     return None
@@ -42,16 +42,15 @@ def unsupported(draft: Draft) -> str | None:
 
 def forced_choice(draft: Draft) -> bool:
     """Whether the model must call a tool."""
-    choice = draft.body.get("tool_choice")
-    return isinstance(choice, dict) and choice.get("type") in {"any", "tool"}
+    return kind_of(draft.body.get("tool_choice")) in {"any", "tool"}
 
 
 def translate_tools(draft: Draft) -> None:
     """Rewrite each tool in the spelling of the surface; note which betas the tools need."""
-    for tool in _tools(draft):
+    for tool in dicts(draft.body.get("tools")):
         _unwrap(tool, draft)
-        kind = tool.get("type", "custom")
-        if kind == "custom":
+        kind = kind_of(tool)
+        if kind in {"", "custom"}:
             draft.keep_keys(tool, TOOL_KEYS, "tools.*", "not a field of a tool on Bedrock")
             _correct_schema(tool, draft)
         elif kind.startswith("tool_search_tool_"):
@@ -98,8 +97,3 @@ def _stream_eagerly(tool: dict[str, Any], draft: Draft) -> None:
     if tool.pop("eager_input_streaming"):
         draft.seen.add("fine_grained")
     draft.rewrites.add("tools.*.eager_input_streaming", "converted", f"the beta {betas.FINE_GRAINED} does it there")
-
-
-def _tools(draft: Draft) -> list[dict[str, Any]]:
-    tools = draft.body.get("tools")
-    return [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []

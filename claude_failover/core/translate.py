@@ -16,7 +16,7 @@ import msgspec
 
 from claude_failover.core import betas, content, fields, thinking, tools
 from claude_failover.core.commands import ClientRequest, Translated, Untranslatable, UpstreamRequest
-from claude_failover.core.draft import Draft
+from claude_failover.core.draft import Draft, dicts, role_of
 from claude_failover.core.models import Target
 from claude_failover.core.repair import Denials
 from claude_failover.core.request import UNREADABLE, Peek
@@ -36,7 +36,7 @@ BEDROCK_VERSION: Final = "bedrock-2023-05-31"
 MESSAGES_PATH: Final = "/anthropic/v1/messages"
 
 
-def to_bedrock(  # noqa: PLR0917 - six things decide; each caller has all of them at hand
+def to_bedrock(
     request: ClientRequest, peek: Peek, target: Target, surface: Surface, backend: Backend, denials: Denials
 ) -> Translated | Untranslatable:
     """Translate *request* for *target* on *surface*.
@@ -92,7 +92,6 @@ def _too_large(size: int) -> Untranslatable:
 
 def _refused(draft: Draft) -> str | None:
     """Why no rewriting helps; the Claude API's answer stands then."""
-    messages = draft.body.get("messages")
     if why := tools.unsupported(draft) or content.unsupported(draft):
         return why
     # The Claude API refuses these for the same models, with the same words (wire/bedrock.md 4.4).
@@ -100,13 +99,10 @@ def _refused(draft: Draft) -> str | None:
         return "the model takes no forced tool_choice"
     if not draft.caps.sampling and any(name in draft.body for name in fields.SAMPLING):
         return "the model takes no temperature, top_p or top_k"
-    if not draft.caps.prefill and isinstance(messages, list) and messages and _is_assistants(messages[-1]):
+    spoken = [role_of(message) for message in dicts(draft.body.get("messages")) if role_of(message) != "system"]
+    if not draft.caps.prefill and spoken[-1:] == ["assistant"]:
         return "the model takes no last message of the assistant's"
     return None
-
-
-def _is_assistants(message: object) -> bool:
-    return isinstance(message, dict) and message.get("role") == "assistant"
 
 
 def _rewrite(draft: Draft, backend: Backend) -> None:
