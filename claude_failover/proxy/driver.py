@@ -57,6 +57,9 @@ class Books(Protocol):
     def announce(self, transition: Transition) -> None:
         """Something changed."""
 
+    def heard(self, backend: BackendName, headers: Headers) -> None:
+        """A backend answered with these headers."""
+
 
 class Alarm:
     """One timer for many waits of one task.
@@ -155,6 +158,7 @@ class Driver:
         self._attempt: Attempt | None = None
         self._head: asyncio.Task[HeadReceived | AttemptEnded] | None = None
         self._concluded = False
+        self._backend = BackendName("")
 
     @property
     def began(self) -> bool:
@@ -214,7 +218,10 @@ class Driver:
         if not done:
             return Wakeup()
         task, self._head = self._head, None
-        return task.result()
+        event = task.result()
+        if isinstance(event, HeadReceived):
+            self._books.heard(self._backend, event.headers)
+        return event
 
     async def _write(self, data: bytes, alarm: Alarm) -> None:
         assert self._response is not None, "a body comes after its head"
@@ -228,6 +235,7 @@ class Driver:
                 raise AssertionError("bodies are written by the loop")
             case OpenAttempt():
                 await self._close_attempt()
+                self._backend = command.backend
                 self._attempt = self._upstreams[command.backend].open(command)
                 self._head = tasks.create_task(self._attempt.head())
             case CloseAttempt():

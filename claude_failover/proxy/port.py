@@ -24,7 +24,7 @@ from claude_failover.core.counsel import Counsel
 from claude_failover.core.exchange import Exchange
 from claude_failover.core.gate import Admitted, Door, Refused, Route
 from claude_failover.core.gates import ANY_MODEL, Gate
-from claude_failover.core.request import Peek, peek
+from claude_failover.core.request import peek
 from claude_failover.core.types import BackendName, Headers
 from claude_failover.proxy.driver import Books, Driver
 from claude_failover.upstream import Relay, Upstream
@@ -39,22 +39,28 @@ MAX_EXCHANGES: Final = 4096
 """Requests in flight; each takes two descriptors."""
 
 
-@dataclass(slots=True)
-class World:
-    """What the port serves with.
-
-    ``reload`` swaps *counsel*, *upstreams* and *door*; a request keeps what it began with.
-    """
+@dataclass(slots=True, eq=False)
+class Generation:
+    """What requests are served with between two reloads; a request keeps the one that it began with."""
 
     counsel: Counsel
     upstreams: Mapping[BackendName, Upstream]
     relay: Relay
     """The primary's adapter, for everything but ``/v1/messages``."""
+    paid: Callable[[Headers], Mapping[BackendName, bool]]
+    """Which backends a request with these headers costs real money at."""
+    users: int = 0
+    """Requests that still need it."""
+
+
+@dataclass(slots=True)
+class World:
+    """What the port serves with; ``reload`` swaps *current* and *door*."""
+
+    current: Generation
     door: Door
     books: Books
     clock: Clock
-    paid: Callable[[Headers], Mapping[BackendName, bool]]
-    """Which backends a request with these headers costs real money at."""
     metrics: Callable[[str | None], tuple[str, bytes]] | None = None
     """``/metrics``: from the Accept header to content type and body."""
     draining: bool = False
@@ -95,12 +101,15 @@ class DataPort:
             case Route.MESSAGES | Route.COUNT_TOKENS | Route.RELAY:
                 if world.draining or world.in_flight >= MAX_EXCHANGES:
                     return _busy(draining=world.draining)
+                generation = world.current
+                generation.users += 1
                 world.in_flight += 1
                 try:
                     if route is Route.MESSAGES:
-                        return await self._messages(request, lines)
-                    return await self._relay(request, lines, counting=route is Route.COUNT_TOKENS)
+                        return await self._messages(generation, request, lines)
+                    return await self._relay(generation, request, lines, counting=route is Route.COUNT_TOKENS)
                 finally:
+                    generation.users -= 1
                     world.in_flight -= 1
 
     def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -109,8 +118,7 @@ class DataPort:
         content_type, body = self.world.metrics(request.headers.get("Accept"))
         return web.Response(body=body, headers={"content-type": content_type, "cache-control": "no-store"})
 
-    async def _messages(self, request: web.BaseRequest, lines: Headers) -> web.StreamResponse:
-        world = self.world
+    async def _messages(self, world: Generation, request: web.BaseRequest, lines: Headers) -> web.StreamResponse:
         if request.content_length is not None and request.content_length > MAX_BODY:
             return _too_large()
         try:
@@ -118,62 +126,40 @@ class DataPort:
         except web.HTTPRequestEntityTooLarge:
             return _too_large()
         client = ClientRequest(f"cfr_{secrets.token_hex(10)}", request.raw_path, lines, body)
-        unknown = self._unknown_force(lines)
-        if unknown is not None:
+        if _names_no_backend(world.counsel, lines):
             return _error(400, "invalid_request_error", f"claude-failover: {headers.FORCE} names no configured backend")
         driver: Driver | None = None
         try:
             seen = await asyncio.to_thread(peek, client) if len(body) > BIG_BODY else peek(client)
-            driver = self._driver(request, client, seen)
+            exchange = Exchange(client, seen, world.counsel, world.paid(lines))
+            driver = Driver(request, exchange, world.upstreams, self.world.books, self.world.clock)
             return await driver.run()
         except ExceptionGroup as group:
             broken = group.exceptions[0]
         except Exception as error:  # noqa: BLE001 - the request boundary: one bad request must not end the daemon
             broken = error
-        return await self._bypass(request, client, broken, began=driver is not None and driver.began)
+        began = driver is not None and driver.began
+        self.world.bypasses += 1
+        events.emit("bypass.happened", exchange=client.id, began=began, error=type(broken).__name__)
+        events.crash("exchange", broken)
+        if not began:
+            # Never worse than no proxy: the client has got nothing yet, so the primary may still answer.
+            return await self._pass(world, request, client.target, client.headers, client.body)
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError from broken
 
-    def _unknown_force(self, lines: Headers) -> str | None:
-        name = headers.get(lines, headers.FORCE)
-        known = {backend.name for backend in self.world.counsel.settings.backends}
-        return name if name is not None and name not in known else None
-
-    def _driver(self, request: web.BaseRequest, client: ClientRequest, seen: Peek) -> Driver:
-        world = self.world
-        exchange = Exchange(client, seen, world.counsel, world.paid(client.headers))
-        return Driver(request, exchange, world.upstreams, world.books, world.clock)
-
-    async def _bypass(
-        self, request: web.BaseRequest, client: ClientRequest, error: Exception, *, began: bool
+    async def _relay(
+        self, world: Generation, request: web.BaseRequest, lines: Headers, *, counting: bool
     ) -> web.StreamResponse:
-        """Our own code failed: pass the original request to the primary if the client has got nothing yet."""
-        world = self.world
-        world.bypasses += 1
-        events.emit("bypass.happened", exchange=client.id, began=began, error=type(error).__name__)
-        events.crash("exchange", error)
-        if began:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError
-        return await self._pass(request, client.target, client.headers, client.body)
-
-    async def _relay(self, request: web.BaseRequest, lines: Headers, *, counting: bool) -> web.StreamResponse:
         """Everything but ``/v1/messages``: to the primary as it is, both ways streaming."""
-        if counting and self._primary_is_out():
+        if counting and _primary_is_out(world.counsel, self.world.clock):
             return _error(404, "not_found_error", "claude-failover: token counting is not available during failover")
-        return await self._pass(request, request.raw_path, lines, None, counting=counting)
-
-    def _primary_is_out(self) -> bool:
-        """Whether the policy would not send a request to the primary now."""
-        counsel = self.world.counsel
-        primary = counsel.settings.primary.name
-        view = counsel.policy.view(self.world.clock.now())
-        return view.offline or any(
-            gate.backend == primary and gate.model == ANY_MODEL and gate.state is not Gate.AVAILABLE
-            for gate in view.gates
-        )
+        return await self._pass(world, request, request.raw_path, lines, None, counting=counting)
 
     async def _pass(
         self,
+        world: Generation,
         request: web.BaseRequest,
         target: str,
         lines: Headers,
@@ -182,7 +168,6 @@ class DataPort:
         counting: bool = False,
     ) -> web.StreamResponse:
         """Stream one request to the primary and its response back; *body* ``None`` = the request's own stream."""
-        world = self.world
         stream = body if body is not None else request.content.iter_any()
         attempt = world.relay.open_stream(request.method, target, lines, stream)
         try:
@@ -202,6 +187,20 @@ class DataPort:
             return response
         finally:
             await attempt.close()
+
+
+def _names_no_backend(counsel: Counsel, lines: Headers) -> bool:
+    name = headers.get(lines, headers.FORCE)
+    return name is not None and all(backend.name != name for backend in counsel.settings.backends)
+
+
+def _primary_is_out(counsel: Counsel, clock: Clock) -> bool:
+    """Whether the policy would not send a request to the primary now."""
+    view = counsel.policy.view(clock.now())
+    primary = counsel.settings.primary.name
+    return view.offline or any(
+        gate.backend == primary and gate.model == ANY_MODEL and gate.state is not Gate.AVAILABLE for gate in view.gates
+    )
 
 
 def _lines(request: web.BaseRequest) -> Headers:

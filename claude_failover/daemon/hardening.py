@@ -1,0 +1,45 @@
+"""Making the process hard to look into, and giving it the descriptors that a thousand streams need.
+
+Source of the effects: prctl(2) PR_SET_DUMPABLE (other processes of the same user can no longer read
+/proc/PID/environ and /proc/PID/mem), setrlimit(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import sys
+from typing import Final
+
+_PR_SET_DUMPABLE: Final = 4
+
+WANTED_FILES: Final = 65_536
+"""Two descriptors per stream, and room."""
+
+
+def harden(*, debuggable: bool = False) -> None:
+    """No core dumps, no peeking by other processes, private files, as many descriptors as we may have.
+
+    Args:
+        debuggable: Leave the process open to debuggers and profilers of the same user.
+    """
+    os.umask(0o077)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    raise_file_limit()
+    if sys.platform == "linux" and not debuggable:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit of descriptors towards the hard one; returns what it is now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return soft
