@@ -142,7 +142,7 @@ class Webhook:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect becomes an error with its status: what was meant for one place does not go to another."""
 
-    def redirect_request(  # noqa: PLR0917 - the base class's signature
+    def redirect_request(
         self,
         req: urllib.request.Request,
         fp: IO[bytes],

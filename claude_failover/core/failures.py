@@ -45,9 +45,7 @@ def lower(headers: Headers) -> dict[str, str]:
     return found
 
 
-def classify(  # noqa: PLR0917 - a response has these parts, in this order
-    kind: Kind, surface: Surface | None, status: int, headers: Headers, body: bytes, now: Instant
-) -> Verdict:
+def classify(kind: Kind, surface: Surface | None, status: int, headers: Headers, body: bytes, now: Instant) -> Verdict:
     """Judge a response by its status, headers and body.
 
     Args:
@@ -131,7 +129,7 @@ _FAILURES = {
 }
 
 
-def present(  # noqa: PLR0917 - as for classify
+def present(
     kind: Kind, surface: Surface | None, status: int, headers: Headers, body: bytes, verdict: Verdict
 ) -> tuple[int, Headers, bytes]:
     """Tell a backend's error to the client: the Claude API's as it came, Bedrock's in Anthropic's shape."""

@@ -98,7 +98,7 @@ EVENT_ROWS = [
 
 
 @pytest.mark.parametrize(("kind", "event", "name", "data", "outcome", "detail"), EVENT_ROWS)
-def test_what_ends_a_stream_inside_a_200_is_judged(  # noqa: PLR0917 - one column each
+def test_what_ends_a_stream_inside_a_200_is_judged(
     kind: Kind, event: str, name: str, data: bytes, outcome: Outcome, detail: str
 ) -> None:
     verdict = classify_event(kind, event, name, data, NOW)
