@@ -14,7 +14,7 @@ from typing import Final
 
 from claude_failover.alerts.channels import Channel, Command, Desktop, Failed, Webhook
 from claude_failover.core.conditions import Change, Conditions, Notice
-from claude_failover.core.readings import Readings
+from claude_failover.core.gauges import Gauges
 from claude_failover.core.settings import Alerts
 from claude_failover.core.types import ExchangeRecord
 from claude_failover.events import Event, Level, emit
@@ -69,14 +69,14 @@ class Desk:
                 self._conditions.refreshed(f"{backend}: {detail}".rstrip(": "))
             case "credential.refreshed":
                 self._conditions.refreshed(None)
-            case "breaker.changed" if event.fields.get("state") == "open":
+            case "breaker.changed" if event.fields.get("to") == "open":
                 self._conditions.tripped(event.at)
             case _:
                 pass
 
-    def tick(self, readings: Readings) -> list[Notice]:
+    def tick(self, gauges: Gauges) -> list[Notice]:
         """Look, and hand over what is to be told. Call every few seconds."""
-        notices = self._conditions.evaluate(readings)
+        notices = self._conditions.evaluate(gauges)
         for notice in notices:
             resolved = notice.change is Change.RESOLVED
             emit(

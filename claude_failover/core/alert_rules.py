@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from claude_failover.core.readings import Readings
+from claude_failover.core.gauges import Gauges
 from claude_failover.core.settings import Alerts
 from claude_failover.core.types import Epoch, Seconds
 
@@ -53,7 +53,7 @@ class Sample:
 class View:
     """What the rules look at."""
 
-    readings: Readings
+    gauges: Gauges
     settings: Alerts
     recent: tuple[Sample, ...] = ()
     """Requests of the last :data:`LOOK_BACK`."""
@@ -111,46 +111,46 @@ def _refreshing(view: View) -> str | None:
 def _bypassing(view: View) -> str | None:
     if not view.bypassed:
         return None
-    return f"{view.readings.bypasses} requests went past us since the start because our own code failed"
+    return f"{view.gauges.bypasses} requests went past us since the start because our own code failed"
 
 
 def _cost(view: View) -> str | None:
-    readings = view.readings
-    if readings.alert_usd is None or readings.spent_usd < readings.alert_usd:
+    gauges = view.gauges
+    if gauges.alert_usd is None or gauges.spent_usd < gauges.alert_usd:
         return None
-    return f"${readings.spent_usd:.2f} spent today (alert at ${readings.alert_usd:.2f})"
+    return f"${gauges.spent_usd:.2f} spent today (alert at ${gauges.alert_usd:.2f})"
 
 
 def _spend_limit(view: View) -> str | None:
-    readings = view.readings
-    if readings.limit_usd is None or readings.spent_usd + readings.reserved_usd < readings.limit_usd:
+    gauges = view.gauges
+    if gauges.limit_usd is None or gauges.spent_usd + gauges.reserved_usd < gauges.limit_usd:
         return None
-    return f"${readings.spent_usd:.2f} of ${readings.limit_usd:.2f} spent today: no failover until tomorrow"
+    return f"${gauges.spent_usd:.2f} of ${gauges.limit_usd:.2f} spent today: no failover until tomorrow"
 
 
 def _nobody(view: View) -> str | None:
-    readings = view.readings
-    if readings.offline:
+    gauges = view.gauges
+    if gauges.offline:
         return "no backend can be reached: is the network up?"
-    if readings.backends and not any(backend.available for backend in readings.backends):
-        return "none of " + ", ".join(backend.name for backend in readings.backends) + " can answer"
+    if gauges.backends and not any(backend.available for backend in gauges.backends):
+        return "none of " + ", ".join(backend.name for backend in gauges.backends) + " can answer"
     return None
 
 
 def _long(view: View) -> str | None:
-    readings = view.readings
-    if readings.failover_since is None or readings.at - readings.failover_since <= LONG:
+    gauges = view.gauges
+    if gauges.failover_since is None or gauges.at - gauges.failover_since <= LONG:
         return None
-    minutes = (readings.at - readings.failover_since) / 60
-    return f"{readings.active or 'nobody'} has answered for {minutes:.0f} minutes"
+    minutes = (gauges.at - gauges.failover_since) / 60
+    return f"{gauges.active or 'nobody'} has answered for {minutes:.0f} minutes"
 
 
 def _expiring(view: View) -> str | None:
-    readings = view.readings
+    gauges = view.gauges
     soon = [
-        (backend.credential_expires - readings.at, backend.name)
-        for backend in readings.backends
-        if backend.credential_expires is not None and backend.credential_expires - readings.at < EXPIRY
+        (backend.credential_expires - gauges.at, backend.name)
+        for backend in gauges.backends
+        if backend.credential_expires is not None and backend.credential_expires - gauges.at < EXPIRY
     ]
     if not soon:
         return None
@@ -159,16 +159,16 @@ def _expiring(view: View) -> str | None:
 
 
 def _blocked(view: View) -> str | None:
-    readings = view.readings
-    found = [f"{backend.name}: {backend.blocked}" for backend in readings.backends if backend.blocked]
+    gauges = view.gauges
+    found = [f"{backend.name}: {backend.blocked}" for backend in gauges.backends if backend.blocked]
     return "; ".join(found) or None
 
 
 def _unwritten(view: View) -> str | None:
-    readings = view.readings
+    gauges = view.gauges
     found = [
         f"the {what} cannot be written ({error})"
-        for what, error in (("ledger", readings.ledger_error), ("log", readings.log_error))
+        for what, error in (("ledger", gauges.ledger_error), ("log", gauges.log_error))
         if error
     ]
     return "; ".join(found) or None

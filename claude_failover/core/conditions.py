@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from claude_failover.core.alert_rules import LONG, LOOK_BACK, RULES, Rule, Sample, Severity, View
-from claude_failover.core.readings import Readings
+from claude_failover.core.gauges import Gauges
 from claude_failover.core.settings import Alerts
 from claude_failover.core.types import AttemptRecord, Epoch, ExchangeRecord, Outcome, Seconds
 
@@ -63,7 +63,7 @@ class _State:
 
 @dataclass(slots=True)
 class Conditions:
-    """Looks at requests and readings, and says what changed. Bounded by construction."""
+    """Looks at requests and gauges, and says what changed. Bounded by construction."""
 
     settings: Alerts
     _samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=WINDOW))
@@ -89,14 +89,14 @@ class Conditions:
         """Note how refreshing a credential went: *failure* says why not."""
         self._refresh_failed = failure or ""
 
-    def evaluate(self, readings: Readings) -> list[Notice]:
+    def evaluate(self, gauges: Gauges) -> list[Notice]:
         """Look at every rule; answer what its owner is to be told now, in the rules' order."""
-        now = readings.at
-        if readings.bypasses > self._bypasses:
+        now = gauges.at
+        if gauges.bypasses > self._bypasses:
             self._bypassed = now
-        self._bypasses = readings.bypasses
+        self._bypasses = gauges.bypasses
         view = View(
-            readings,
+            gauges,
             self.settings,
             recent=tuple(sample for sample in self._samples if now - sample.at < LOOK_BACK),
             trips=sum(1 for at in self._trips if now - at < LONG),

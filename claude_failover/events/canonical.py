@@ -32,7 +32,7 @@ def announced(transition: Transition) -> None:
     fields |= {"detail": transition.detail or None, "until": transition.until}
     fields |= dict(transition.fields)
     level = None
-    if transition.kind is TransitionKind.BREAKER_CHANGED and transition.fields.get("state") == "closed":
+    if transition.kind is TransitionKind.BREAKER_CHANGED and transition.fields.get("to") == "closed":
         level = Level.INFO
     say(transition.kind.value, {key: value for key, value in fields.items() if value is not None}, level)
 

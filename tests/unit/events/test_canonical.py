@@ -165,7 +165,7 @@ def test_an_attempt_is_detail(seen: list[Event]) -> None:
 
 @pytest.mark.parametrize("kind", list(TransitionKind))
 def test_every_transition_becomes_the_event_of_its_name(seen: list[Event], kind: TransitionKind) -> None:
-    announced(Transition(kind, CLAUDE, "claude-opus-5-5", "why", AT, {"state": "open", "nothing": None}))
+    announced(Transition(kind, CLAUDE, "claude-opus-5-5", "why", AT, {"to": "open", "nothing": None}))
     (event,) = seen
     assert event.name == kind.value
     assert event.fields == {
@@ -173,11 +173,11 @@ def test_every_transition_becomes_the_event_of_its_name(seen: list[Event], kind:
         "model": "claude-opus-5-5",
         "detail": "why",
         "until": AT,
-        "state": "open",
+        "to": "open",
     }
 
 
 def test_a_breaker_that_closes_is_good_news(seen: list[Event]) -> None:
-    announced(Transition(TransitionKind.BREAKER_CHANGED, CLAUDE, fields={"state": "closed"}))
-    announced(Transition(TransitionKind.BREAKER_CHANGED, CLAUDE, fields={"state": "open"}))
+    announced(Transition(TransitionKind.BREAKER_CHANGED, CLAUDE, fields={"to": "closed"}))
+    announced(Transition(TransitionKind.BREAKER_CHANGED, CLAUDE, fields={"to": "open"}))
     assert [event.level for event in seen] == [Level.INFO, Level.WARNING]

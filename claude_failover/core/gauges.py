@@ -1,4 +1,4 @@
-"""Readings: the daemon's state at one moment, as figures, for the metrics and the alerts.
+"""Gauges: the daemon's state at one moment, as figures, for the metrics and the alerts.
 
 The daemon takes them; metrics and alerts only look. Values, no behaviour.
 """
@@ -13,7 +13,7 @@ from claude_failover.core.types import BackendName, Epoch, Seconds
 
 
 @dataclass(frozen=True, slots=True)
-class ModelReading:
+class ModelGauges:
     """One model at one backend, where there is something to say about it."""
 
     model: str
@@ -24,7 +24,7 @@ class ModelReading:
 
 
 @dataclass(frozen=True, slots=True)
-class BackendReading:
+class BackendGauges:
     """One backend."""
 
     name: BackendName
@@ -34,17 +34,17 @@ class BackendReading:
     """Why it is blocked (TLS, pin, login); empty = it is not."""
     in_flight: int = 0
     credential_expires: Epoch | None = None
-    models: tuple[ModelReading, ...] = ()
+    models: tuple[ModelGauges, ...] = ()
     plan: tuple[Window, ...] = ()
     """The subscription's windows, as last told."""
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class Gauges:
     """Everything that is not counted but read."""
 
     at: Epoch
-    backends: tuple[BackendReading, ...] = ()
+    backends: tuple[BackendGauges, ...] = ()
     """In the configured order; the first is the primary."""
     active: BackendName | None = None
     """Who gets the next request; ``None`` = nobody can."""
