@@ -27,9 +27,6 @@ from claude_failover.drill.sigv4 import Credential, forbidden
 
 _INVOKE = re.compile(r"/model/(?P<model>[^/]+)/(?P<operation>invoke|invoke-with-response-stream)\Z")
 
-MAX_BODY = 20 << 20
-"""Bytes; Anthropic's page on Bedrock says 20 MB (wire/bedrock.md 2.1)."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Call:
@@ -47,6 +44,8 @@ class SimulatedBedrock(SimulatedServer):
     """``async with SimulatedBedrock() as bedrock: …`` then point a backend's ``endpoint_url`` at ``bedrock.url``."""
 
     name = "bedrock"
+    max_message_bytes = 20 << 20
+    """Larger bodies are refused (Anthropic's page on Bedrock, wire/bedrock.md 2.1)."""
 
     def __init__(
         self,
@@ -102,7 +101,7 @@ class SimulatedBedrock(SimulatedServer):
         return self._refuse(call, request) if isinstance(call, Refusal) else self._call(call)
 
     def _understand(self, request: Seen, surface: Surface, model_id: str | None, stream: bool) -> _Call | Refusal:
-        if len(request.body) > MAX_BODY:
+        if len(request.body) > self.max_message_bytes:
             return bedrock_check.too_large(surface)
         body = bedrock_check.parse(request, surface)
         if isinstance(body, Refusal):

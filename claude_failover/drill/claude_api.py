@@ -43,6 +43,8 @@ class SimulatedClaude(SimulatedServer):
     """``async with SimulatedClaude() as claude: …`` then point a backend's ``base_url`` at ``claude.url``."""
 
     name = "claude"
+    max_message_bytes = 32 << 20
+    """Larger bodies are refused by the edge (wire/claude.md 3.1)."""
 
     def __init__(
         self,
@@ -101,9 +103,6 @@ class SimulatedClaude(SimulatedServer):
                 return replace(self._json(200, {"input_tokens": tokens}, request, step.headers), wire=step.wire)
             case Answer():
                 return self._answered(step, request, body, caller)
-
-    max_message_bytes = 32 << 20
-    """Larger bodies are refused by the edge (wire/claude.md 3.1)."""
 
     def _known(self, model: str) -> bool:
         return model in MODELS or model in ALIASES

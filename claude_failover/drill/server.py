@@ -13,7 +13,7 @@ import gzip
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from email.utils import formatdate
@@ -99,6 +99,7 @@ class SimulatedServer:
         self.partial_answers = 0
         self._open: set[Connection] = set()
         self._group = asyncio.TaskGroup()
+        self._changed = asyncio.Event()
         self._listener: asyncio.Server | None = None
 
     # --- life ---
@@ -123,6 +124,20 @@ class SimulatedServer:
     ) -> None:
         await self._deafen()
         await self._group.__aexit__(None, None, None)
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+        """Wait until something about this simulator is true: a request came, a client left, an answer is complete.
+
+        Raises:
+            TimeoutError: It did not become true in time.
+        """
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def refusing(self) -> AsyncIterator[None]:
@@ -156,6 +171,7 @@ class SimulatedServer:
 
     def _lost(self, connection: Connection) -> None:
         self._open.discard(connection)
+        self._notify()
 
     # --- requests ---
 
@@ -174,6 +190,7 @@ class SimulatedServer:
                     asyncio.get_running_loop().time(),
                 )  # fmt: skip
                 self.requests.append(seen)
+                self._notify()
                 answering = True
                 if not await self._play(connection, seen, await self.answer(seen)):
                     return
@@ -184,6 +201,7 @@ class SimulatedServer:
             self.gone += answering and not connection.dropped
         finally:
             connection.transport.close()
+            self._notify()
 
     async def answer(self, request: Seen) -> Reply | Drop | Garbage:
         """Decide what to answer. Subclasses do."""
@@ -231,6 +249,7 @@ class SimulatedServer:
         else:
             self.partial = total(self.partial, visible)
             self.partial_answers += 1
+        self._notify()
 
     def _date(self) -> str:
         return formatdate(self.clock.now().wall, usegmt=True)
