@@ -10,6 +10,7 @@ response (reliability-security.md 0, finding 1).
 from __future__ import annotations
 
 import asyncio
+import functools
 import weakref
 from base64 import b64encode
 from collections.abc import AsyncIterable, Mapping
@@ -21,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.payload import Payload
 from multidict import CIMultiDict
 from yarl import URL
@@ -52,6 +54,22 @@ class Flight:
 _flight: ContextVar[Flight | None] = ContextVar("claude_failover_flight", default=None)
 
 
+class Handler(ResponseHandler):
+    """aiohttp's protocol, which forgets to tell a body's reader when it chokes on the framing in the middle.
+
+    Measured with 3.14.5: after ``zz`` for a chunk size the connection is closed and the read hangs for ever.
+    """
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Tell whoever waits for a response, and whoever reads its body."""
+        super().set_exception(exc, *cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            broken = aiohttp.ClientPayloadError("the response's framing is broken")
+            broken.__cause__ = exc
+            payload.set_exception(broken)
+
+
 class Connector(aiohttp.TCPConnector):
     """A pool that knows which connections are used ones, and checks pins before a request is written.
 
@@ -62,6 +80,8 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, pins: frozenset[str], origin: URL, **options: Any) -> None:
         super().__init__(**options)
+        factory: Any = functools.partial(Handler, loop=self._loop)
+        self._factory = factory
         self._pins = pins
         self._origin = (origin.host, origin.port)
         self._used: weakref.WeakSet[object] = weakref.WeakSet()
@@ -154,6 +174,12 @@ def proxy_for(origin: str, environ: Mapping[str, str]) -> Proxy | None:
     return Proxy(url.with_user(None), {"Proxy-Authorization": f"Basic {secret}"})
 
 
+def _one_spelling(headers: Headers) -> CIMultiDict[str]:
+    """The lines as aiohttp takes them: it would drop all but the last of lines whose names differ only in case."""
+    spelling: dict[str, str] = {}
+    return CIMultiDict((spelling.setdefault(name.lower(), name), value) for name, value in headers)
+
+
 def _is_direct(host: str, port: int | None, no_proxy: str) -> bool:
     """Whether to go without the proxy: this machine always, else what a NO_PROXY list says (curl's rules)."""
     if host in {"127.0.0.1", "::1", "localhost"}:
@@ -223,7 +249,7 @@ class Wire:
             return await self._session(fresh=fresh).request(
                 method,
                 URL(self.origin + target, encoded=True),
-                headers=CIMultiDict(headers),
+                headers=_one_spelling(headers),
                 data=(Body(body) if body else None) if isinstance(body, bytes) else body,
                 allow_redirects=False,
                 skip_auto_headers=_NOTHING_OF_YOUR_OWN,

@@ -1,0 +1,367 @@
+"""The two adapters against the simulated backends, which check signatures, credentials and leaks themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from claude_failover.clock import FakeClock
+from claude_failover.core.commands import (
+    AttemptEnded,
+    BodyReceived,
+    Failure,
+    HeadReceived,
+    OpenAttempt,
+    UpstreamRequest,
+)
+from claude_failover.core.settings import Backend, Timeouts
+from claude_failover.core.types import BackendName, Headers, Kind, Seconds, Surface
+from claude_failover.credentials.secret import Secret
+from claude_failover.drill.bedrock_access import ACCESS_KEY, SECRET_KEY
+from claude_failover.drill.bedrock_access import API_KEY as BEDROCK_KEY
+from claude_failover.drill.claude_api import API_KEY, OAUTH_TOKEN
+from claude_failover.errors import CredentialError
+from claude_failover.upstream import Attempt
+from claude_failover.upstream.anthropic import AnthropicUpstream
+from claude_failover.upstream.bedrock import BedrockUpstream
+from tests.fakes import simulated_bedrock, simulated_claude
+from tests.sockets import listening, request_of
+
+BODY = json.dumps(
+    {
+        "model": "claude-opus-5-5",
+        "max_tokens": 100,
+        "stream": True,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
+).encode()
+HEADERS: Headers = (("anthropic-version", "2023-06-01"), ("content-type", "application/json"))
+
+
+@dataclass
+class Token:
+    oauth: bool
+    secret: Secret
+
+
+class Store:
+    """A stored token, or none."""
+
+    def __init__(self, *tokens: Token) -> None:
+        self.tokens = list(tokens)
+        self.asked: list[bool] = []
+
+    async def token(self, *, refresh: bool) -> Token:
+        self.asked.append(refresh)
+        if not self.tokens:
+            raise CredentialError("no token is stored", hint="claude-failover token set anthropic")
+        return self.tokens[-1] if refresh else self.tokens[0]
+
+
+@dataclass
+class Keys:
+    access_key: str = ACCESS_KEY
+    secret_key: Secret | None = None
+    session_token: Secret | None = None
+    api_key: Secret | None = None
+
+
+class Provider:
+    """AWS credentials for tests."""
+
+    def __init__(self, keys: Keys | None = None, region: str = "us-east-1") -> None:
+        self.keys = keys or Keys(secret_key=Secret(SECRET_KEY))
+        self.refreshed: list[bool] = []
+        self._region = region
+
+    async def get(self, refresh: bool = False) -> Keys:
+        self.refreshed.append(refresh)
+        return self.keys
+
+    async def region(self) -> str:
+        return self._region
+
+
+async def status_of(attempt: Attempt) -> tuple[int, bytes]:
+    async with asyncio.timeout(10):
+        head = await attempt.head()
+        assert isinstance(head, HeadReceived), head
+        body = b""
+        while isinstance(event := await attempt.read(), BodyReceived):
+            body += event.data
+        assert event == AttemptEnded(0)
+        return head.status, body
+
+
+# --- the Claude API
+
+
+def claude(url: str, mode: str = "auto", store: Store | None = None) -> AnthropicUpstream:
+    backend = Backend(BackendName("claude"), Kind.ANTHROPIC, base_url=url, credential=mode)
+    return AnthropicUpstream(backend, Timeouts(), store, environ={})
+
+
+def to_claude(headers: Headers = (), *, refresh: bool = False) -> OpenAttempt:
+    request = UpstreamRequest("POST", "/v1/messages?beta=true", (*HEADERS, *headers), BODY)
+    return OpenAttempt(0, BackendName("claude"), Kind.ANTHROPIC, request, refresh_credentials=refresh)
+
+
+async def test_a_client_s_own_credential_is_forwarded_and_the_store_not_asked() -> None:
+    async with simulated_claude() as server:
+        store = Store()
+        backend = claude(server.url, "auto", store)
+        for line in [("authorization", f"Bearer {OAUTH_TOKEN}"), ("X-Api-Key", API_KEY)]:
+            status, body = await status_of(backend.open(to_claude((line, ("anthropic-beta", "oauth-2025-04-20")))))
+            assert (status, b"message_stop" in body) == (200, True)
+        assert store.asked == []
+        await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("token", "betas", "sent"),
+    [
+        (Token(oauth=True, secret=Secret(OAUTH_TOKEN)), (), ["oauth-2025-04-20"]),
+        (
+            Token(oauth=True, secret=Secret(OAUTH_TOKEN)),
+            (("Anthropic-Beta", "effort-2025-11-24"), ("anthropic-beta", "claude-code-20250219")),
+            ["effort-2025-11-24,oauth-2025-04-20", "claude-code-20250219"],
+        ),
+        (
+            Token(oauth=True, secret=Secret(OAUTH_TOKEN)),
+            (("anthropic-beta", "effort-2025-11-24"), ("anthropic-beta", "a, oauth-2025-04-20")),
+            ["effort-2025-11-24", "a, oauth-2025-04-20"],
+        ),
+        (Token(oauth=False, secret=Secret(API_KEY)), (), []),
+    ],
+    ids=["oauth", "oauth among betas", "oauth already there", "api key"],
+)
+async def test_a_request_without_a_credential_gets_the_stored_one(
+    token: Token, betas: Headers, sent: list[str]
+) -> None:
+    async with simulated_claude(strict=False) as server:
+        backend = claude(server.url, "auto", Store(token))
+        status, _ = await status_of(backend.open(to_claude(betas)))
+        assert status == 200
+        assert server.requests[-1].all("anthropic-beta") == sent
+        assert bool(server.requests[-1].all("x-api-key")) is not token.oauth
+        await backend.close()
+
+
+async def test_a_backend_that_is_told_to_replaces_the_client_s_credential() -> None:
+    async with simulated_claude() as server:
+        backend = claude(server.url, "stored", Store(Token(oauth=False, secret=Secret(API_KEY))))
+        lines = (("Authorization", "Bearer sk-ant-oat01-of-the-client"), ("x-api-key", "other"))
+        assert (await status_of(backend.open(to_claude(lines))))[0] == 200
+        assert server.requests[-1].all("x-api-key") == [API_KEY]
+        assert server.requests[-1].all("authorization") == []
+        await backend.close()
+
+
+async def test_a_refused_token_is_looked_up_again() -> None:
+    async with simulated_claude() as server:
+        store = Store(Token(oauth=False, secret=Secret("sk-ant-old")), Token(oauth=False, secret=Secret(API_KEY)))
+        backend = claude(server.url, "stored", store)
+        assert (await status_of(backend.open(to_claude())))[0] == 401
+        assert (await status_of(backend.open(to_claude(refresh=True))))[0] == 200
+        assert store.asked == [False, True]
+        await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("store", "why"),
+    [
+        (None, "the request carries no Anthropic credential, and none is stored"),
+        (Store(), "no token is stored (claude-failover token set anthropic)"),
+    ],
+)
+async def test_without_any_credential_nothing_is_sent(store: Store | None, why: str) -> None:
+    async with simulated_claude() as server:
+        backend = claude(server.url, "auto", store)
+        assert await backend.open(to_claude()).head() == AttemptEnded(0, Failure.CREDENTIALS, why)
+        assert len(server.requests) == 0
+        await backend.close()
+
+
+async def test_in_client_mode_the_store_is_never_asked() -> None:
+    async with simulated_claude() as server:
+        store = Store(Token(oauth=False, secret=Secret(API_KEY)))
+        backend = claude(server.url, "client", store)
+        assert (await status_of(backend.open(to_claude())))[0] == 401
+        assert store.asked == []
+        await backend.close()
+
+
+# --- Bedrock
+
+INVOKE = "/model/us.anthropic.claude-sonnet-4-5-20250929-v1:0/invoke-with-response-stream"
+INVOKE_BODY = json.dumps(
+    {
+        "anthropic_version": "bedrock-2023-05-31",
+        "max_tokens": 100,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
+).encode()
+MESSAGES_BODY = BODY.replace(b"claude-opus-5-5", b"global.anthropic.claude-opus-5-5")
+MANTLE_BODY = BODY.replace(b"claude-opus-5-5", b"anthropic.claude-opus-4-8")
+
+
+def bedrock(
+    url: str, provider: Provider | None = None, clock: FakeClock | None = None, **environ: str
+) -> BedrockUpstream:
+    backend = Backend(BackendName("bedrock"), Kind.BEDROCK, endpoint_url=url)
+    return BedrockUpstream(backend, Timeouts(), provider or Provider(), environ=environ, clock=clock)
+
+
+def to_bedrock(
+    target: str = "/anthropic/v1/messages",
+    body: bytes = MESSAGES_BODY,
+    headers: Headers = HEADERS,
+    *,
+    service: str = "bedrock",
+    refresh: bool = False,
+    skew: float | None = None,
+) -> OpenAttempt:
+    request = UpstreamRequest("POST", target, (*headers, ("accept-encoding", "identity")), body, service)
+    return OpenAttempt(
+        0,
+        BackendName("bedrock"),
+        Kind.BEDROCK,
+        request,
+        Surface.MESSAGES,
+        refresh_credentials=refresh,
+        clock_skew=None if skew is None else Seconds(skew),
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/anthropic/v1/messages", MESSAGES_BODY),
+        (INVOKE, INVOKE_BODY),
+        (INVOKE.replace(":", "%3A"), INVOKE_BODY),
+    ],
+    ids=["messages", "raw colon", "encoded colon"],
+)
+async def test_the_signature_covers_the_bytes_and_the_path_that_go_out(target: str, body: bytes) -> None:
+    async with simulated_bedrock() as server:
+        backend = bedrock(server.url)
+        status, answer = await status_of(backend.open(to_bedrock(target, body)))
+        assert (status, len(answer) > 100) == (200, True), answer
+        assert server.requests[-1].target == target
+        await backend.close()
+
+
+async def test_an_arn_in_the_path_is_signed_with_its_slash_encoded() -> None:
+    arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abcdefghij12"
+    async with simulated_bedrock() as server:
+        server.applications[arn] = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+        backend = bedrock(server.url)
+        target = f"/model/{arn.replace('/', '%2F')}/invoke-with-response-stream"
+        status, answer = await status_of(backend.open(to_bedrock(target, INVOKE_BODY)))
+        assert status == 200, answer
+        assert server.requests[-1].target == target
+        await backend.close()
+
+
+async def test_temporary_credentials_bring_their_token_and_mantle_its_own_service_name() -> None:
+    async with simulated_bedrock(mantle=True, strict=False) as server:
+        backend = bedrock(server.url)
+        status, answer = await status_of(backend.open(to_bedrock(body=MANTLE_BODY, service="bedrock-mantle")))
+        assert status == 200, answer
+        provider = Provider(Keys(secret_key=Secret(SECRET_KEY), session_token=Secret("token")))
+        other = bedrock(server.url, provider)
+        await status_of(other.open(to_bedrock(body=MANTLE_BODY, service="bedrock-mantle")))
+        assert server.requests[-1].all("x-amz-security-token") == ["token"]
+        await backend.close()
+        await other.close()
+
+
+async def test_only_what_identifies_the_request_is_signed() -> None:
+    async with simulated_bedrock() as server:
+        backend = bedrock(server.url)
+        await status_of(backend.open(to_bedrock(headers=(*HEADERS, ("X-Amzn-Bedrock-Service-Tier", "flex")))))
+        signed = (server.requests[-1].header("authorization") or "").partition("SignedHeaders=")[2].partition(",")[0]
+        assert signed == "content-type;host;x-amz-content-sha256;x-amz-date;x-amzn-bedrock-service-tier"
+        await backend.close()
+
+
+async def test_a_bedrock_api_key_is_sent_instead_of_a_signature() -> None:
+    async with simulated_bedrock() as server:
+        backend = bedrock(server.url, Provider(Keys(access_key="", api_key=Secret(BEDROCK_KEY))))
+        assert (await status_of(backend.open(to_bedrock())))[0] == 200
+        assert server.requests[-1].all("authorization") == [f"Bearer {BEDROCK_KEY}"]
+        assert server.requests[-1].all("x-amz-date") == []
+        await backend.close()
+
+
+async def test_nothing_of_the_client_s_credentials_passes_even_if_it_is_handed_in() -> None:
+    leaked = (("Authorization", "Bearer sk-ant-oat01-x"), ("X-Api-Key", "sk-ant-api03-x"), ("Cookie", "a=1"))
+    async with simulated_bedrock() as server:  # fails the test if anything of Anthropic's arrives
+        backend = bedrock(server.url)
+        assert (await status_of(backend.open(to_bedrock(headers=(*HEADERS, *leaked)))))[0] == 200
+        await backend.close()
+
+
+async def test_a_clock_that_is_wrong_is_corrected_and_stays_so() -> None:
+    async with simulated_bedrock() as server:
+        clock = FakeClock(wall=server.clock.now().wall - 3600)
+        backend = bedrock(server.url, clock=clock)
+        assert (await status_of(backend.open(to_bedrock())))[0] == 403
+        assert (await status_of(backend.open(to_bedrock(skew=3600))))[0] == 200
+        assert (await status_of(backend.open(to_bedrock())))[0] == 200
+        await backend.close()
+
+
+async def test_a_large_body_is_signed_as_it_is() -> None:
+    body = MESSAGES_BODY.replace(b'"hi"', b'"' + b"x" * 3_000_000 + b'"')
+    async with simulated_bedrock() as server:
+        backend = bedrock(server.url)
+        status, answer = await status_of(backend.open(to_bedrock(body=body)))
+        assert status == 200, answer[:300]
+        await backend.close()
+
+
+async def test_credentials_are_refreshed_when_that_is_asked_for_and_their_lack_is_a_fact() -> None:
+    async with simulated_bedrock() as server:
+        provider = Provider()
+        backend = bedrock(server.url, provider)
+        await status_of(backend.open(to_bedrock(refresh=True)))
+        await status_of(backend.open(to_bedrock()))
+        assert provider.refreshed == [True, False]
+        await backend.close()
+
+    class Expired(Provider):
+        async def get(self, refresh: bool = False) -> Keys:
+            raise CredentialError("the SSO login of profile work has expired", hint="aws sso login --profile work")
+
+    ended = await bedrock("http://127.0.0.1:9", Expired()).open(to_bedrock()).head()
+    assert ended == AttemptEnded(
+        0, Failure.CREDENTIALS, "the SSO login of profile work has expired (aws sso login --profile work)"
+    )
+
+
+async def test_a_region_that_is_none_never_becomes_a_request() -> None:
+    backend = BedrockUpstream(
+        Backend(BackendName("bedrock"), Kind.BEDROCK), Timeouts(), Provider(region="x@evil.example/"), environ={}
+    )
+    ended = await backend.open(to_bedrock()).head()
+    assert isinstance(ended, AttemptEnded)
+    assert ended.failure is Failure.CREDENTIALS
+    await backend.close()
+
+
+async def test_a_path_in_the_endpoint_is_part_of_what_is_signed() -> None:
+    heads: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await request_of(reader))[0])
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async with listening(handler) as port:
+        backend = bedrock(f"http://127.0.0.1:{port}/gate/")
+        assert (await status_of(backend.open(to_bedrock())))[0] == 200
+        await backend.close()
+    assert heads[0].startswith(b"POST /gate/anthropic/v1/messages HTTP/1.1\r\n")
