@@ -7,6 +7,7 @@ what is forbidden forgets.
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ WHO_MAY_IMPORT = {
     "platformdirs": ("config_paths",),
     "sqlite3": ("ledger",),
     "yaml": ("config_yaml", "daemon"),
-    "msgspec": ("core", "control", "events", "ledger", "credentials", "daemon", "drill"),
+    "msgspec": ("core", "control", "events", "ledger", "credentials", "alerts", "daemon", "drill"),
     "time": ("clock",),
     "random": ("clock", "daemon"),
 }
@@ -101,6 +102,7 @@ def imports(tree: ast.AST, *, typing_too: bool = False) -> Iterator[tuple[int, s
             yield from imports(node, typing_too=typing_too)
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
@@ -185,7 +187,8 @@ def only_tells(path: Path) -> bool:
     )
 
 
-def tests_of(path: Path) -> list[Path]:
+@functools.cache
+def own_tests(path: Path) -> list[Path]:
     """Where a module's own test files may be; ``_properties`` and the like may stand beside each.
 
     At the edges a file may be about a family: ``test_ledger.py`` about ``ledger_rows`` too, ``test_drill_bedrock.py``
@@ -214,7 +217,7 @@ def tests_of(path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if not only_tells(path)], ids=label)
 def test_a_module_has_a_test_file_of_its_name(path: Path) -> None:
-    assert tests_of(path), (
+    assert own_tests(path), (
         f"no test file for {label(path)}, such as tests/unit/test_{'_'.join(name_of(path).split('.'))}.py"
     )
 
@@ -229,7 +232,7 @@ def test_a_core_module_is_tested_in_the_cores_folder(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((TESTS / "unit").rglob("test_*.py")), ids=label)
 def test_a_unit_test_file_is_about_a_module_that_exists(path: Path) -> None:
     about_the_whole = {"test_architecture"}
-    owners = [module for module in MODULES if path in tests_of(module)]
+    owners = [module for module in MODULES if path in own_tests(module)]
     assert owners or path.stem in about_the_whole
 
 
