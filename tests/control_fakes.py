@@ -54,7 +54,7 @@ from claude_failover.core.types import (
 from claude_failover.errors import ConfigError, FailoverError, UsageError
 
 NOW = 1_795_000_000.0
-"""2026-11-18 13:46:40 UTC."""
+"""2026-11-18 11:06:40 UTC."""
 
 
 def sample_status(**changes: object) -> Status:

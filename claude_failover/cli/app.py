@@ -1,30 +1,24 @@
-"""The command line's entry: a table of commands, loaded when named, and the one place that ends with an error.
+"""The command line's entry, and the one place that ends with an error.
 
-Every command lives in its own module, imported only when it is the one that was typed, so
-that ``status`` and ``statusline`` never pay for aiohttp, botocore or keyring. An error of
-ours is a sentence, a hint and an exit code; anything else is a bug, shown with its
-traceback (never its variables) and where to report it.
+An error of ours is a sentence, a hint and an exit code; anything else is a bug, shown with
+its traceback (never its variables) and where to report it.
+
+``status`` and ``statusline`` are asked often and must be quick: in their plain forms they
+are answered before the parser, which costs more than they do, is imported.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import sys
 import traceback
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Final
-
-import typer
-from typer.core import TyperGroup
+from collections.abc import Callable
+from typing import Final
 
 from claude_failover import __version__
-from claude_failover.cli.invocation import Invocation, coloured, say
-from claude_failover.errors import EXIT_FAILED, EXIT_LAUNCH, EXIT_USAGE, FailoverError
-
-PROGRAM: Final = "claude-failover"
+from claude_failover.cli import glance
+from claude_failover.cli.invocation import PROGRAM, Invocation, coloured, say
+from claude_failover.errors import EXIT_FAILED, FailoverError
 
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, the shell's convention."""
@@ -32,130 +26,12 @@ EXIT_INTERRUPTED: Final = 130
 EXIT_BROKEN_PIPE: Final = 141
 """128 + SIGPIPE: the reader of our output has gone."""
 
-EPILOG: Final = (
-    "Exit codes: 0 good; 1 failed; 2 usage or configuration; 3 daemon not running; status --check: 4 degraded or "
-    "failed over, 5 stopped by the spend limit; run: claude's own, 125 if it could not be started."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Where a command is."""
-
-    module: str
-    attribute: str
-    example: str = ""
-    """Shown under the command's help."""
-    hidden: bool = False
-    raw: bool = False
-    """Unknown options are the command's own: they belong to claude."""
-
-
-COMMANDS: Final[dict[str, Entry]] = {
-    "start": Entry("lifecycle", "start", "claude-failover start"),
-    "stop": Entry("lifecycle", "stop", "claude-failover stop --drain 5"),
-    "restart": Entry("lifecycle", "restart", "claude-failover restart"),
-    "reload": Entry("lifecycle", "reload", "claude-failover reload"),
-    "status": Entry("inspect", "status", "claude-failover status --watch"),
-    "run": Entry("launch", "run", "claude-failover run -- --model opus -p 'hello'", raw=True),
-    "env": Entry("launch", "env", 'eval "$(claude-failover env)"'),
-    "shell-init": Entry("launch", "shell_init", "claude-failover shell-init bash >> ~/.bashrc"),
-    "force-backend": Entry("steer", "force_backend", "claude-failover force-backend bedrock --for 30m"),
-    "force": Entry("steer", "force_backend", hidden=True),
-    "costs": Entry("costs", "costs"),
-    "logs": Entry("logs", "logs", "claude-failover logs -f --level warning"),
-    "explain": Entry("inspect", "explain", "claude-failover explain last"),
-    "drill": Entry("drill", "drill"),
-    "doctor": Entry("doctor", "doctor"),
-    "models": Entry("inspect", "models", "claude-failover models --json"),
-    "config": Entry("configure", "app"),
-    "token": Entry("token", "app"),
-    "service": Entry("service", "app"),
-    "monitoring": Entry("monitoring", "app"),
-    "statusline": Entry("statusline", "statusline", "claude-failover statusline"),
-    "completion": Entry("completion", "completion", "claude-failover completion zsh > _claude-failover"),
-}
-"""Name typed -> module of this package and what to take from it: a function, or a Typer with commands of its own."""
-
-
-class Commands(TyperGroup):
-    """A group that imports a command's module when the command is named."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
-        """Name the commands that this installation has, in the table's order."""
-        return [name for name, entry in COMMANDS.items() if _present(entry)]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - click's signature
-        """Import and build one command; ``None`` if there is none of that name."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None or not _present(entry):
-            return None
-        found = getattr(importlib.import_module(f"claude_failover.cli.{entry.module}"), entry.attribute)
-        if isinstance(found, typer.Typer):
-            found.info.name = cmd_name
-            group = typer.main.get_group(found)
-            group.name = cmd_name
-            return group
-        single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        settings = {"ignore_unknown_options": True, "allow_interspersed_args": False} if entry.raw else {}
-        single.command(
-            cmd_name,
-            hidden=entry.hidden,
-            context_settings=settings or None,
-            epilog=f"Example: {entry.example}" if entry.example else None,
-        )(found)
-        return typer.main.get_command(single)
-
-
-def _present(entry: Entry) -> bool:
-    """Whether the module is there, without importing it."""
-    return importlib.util.find_spec(f"claude_failover.cli.{entry.module}") is not None
-
-
-app = typer.Typer(
-    name=PROGRAM,
-    cls=Commands,
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=EPILOG,
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        sys.stdout.write(f"{PROGRAM} {__version__}\n")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    context: typer.Context,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="PATH", help="Configuration file (also CLAUDE_FAILOVER_CONFIG)."),
-    ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Say more on stderr.")] = False,
-    version: Annotated[  # noqa: ARG001 - handled by its callback
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Keep Claude Code working through rate limits and outages: the same request, answered by AWS Bedrock.
-
-    Start with: claude-failover run
-    """
-    invocation = Invocation(config=None if config is None else config.expanduser().absolute(), verbose=verbose)
-    invocation.export()
-    context.obj = invocation
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        result = typer.main.get_command(app).main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        code = _run(words)
         sys.stdout.flush()
     except FailoverError as error:
         report(str(error), error.hint)
@@ -163,19 +39,44 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         _silence()
         return EXIT_BROKEN_PIPE
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         say("")
         return EXIT_INTERRUPTED
     except SystemExit as error:
+        # The parser's way to end completion requests, and a reader that has gone while it printed help.
         _silence()
         return error.code if isinstance(error.code, int) else EXIT_FAILED
-    except Exception as error:  # noqa: BLE001 - the end of the line: what is not ours is a bug, and shown as one
-        return _parse_error(error) if isinstance(error, _USAGE) else _bug()
-    return result if isinstance(result, int) else 0
+    except Exception:  # noqa: BLE001 - the end of the line: what is not ours is a bug, and shown as one
+        return _bug()
+    return code
 
 
-_USAGE: Final[type[Exception]] = typer.BadParameter.__mro__[2]
-"""ClickException: what the parser raises. Typer exports only its grandchild, from click or from its own copy of it."""
+def _run(words: list[str]) -> int:
+    quick = _quick(words)
+    if quick is not None:
+        return quick()
+    from claude_failover.cli.tree import NoCommandError, parse_and_run  # noqa: PLC0415 - what the quick ones do without
+
+    try:
+        return parse_and_run(words)
+    except NoCommandError as nothing:
+        sys.stdout.write(f"{nothing}\n")
+        return nothing.exit_code
+
+
+def _quick(words: list[str]) -> Callable[[], int] | None:
+    """Recognise the plain forms of the two commands that must be quick; everything else is the parser's."""
+    if words == ["statusline"] and not _completing():
+        return lambda: glance.show_statusline(Invocation())
+    if words[:1] == ["status"] and not _completing() and set(words[1:]) <= {"--check", "--short", "--json"}:
+        return lambda: glance.show_status(
+            Invocation(), check="--check" in words, short="--short" in words, json="--json" in words
+        )
+    return None
+
+
+def _completing() -> bool:
+    return f"_{PROGRAM}_COMPLETE".replace("-", "_").upper() in os.environ
 
 
 def report(message: str, hint: str | None) -> None:
@@ -184,18 +85,6 @@ def report(message: str, hint: str | None) -> None:
     say(f"{red}error:{plain} {message}")
     if hint:
         say(f"\nhint: {hint}")
-
-
-def _parse_error(error: Any) -> int:
-    """Show what was wrong with the words typed. ``run`` fails with its own code: 2 could be claude's."""
-    context = getattr(error, "ctx", None)
-    message = error.format_message()
-    if type(error).__name__ == "NoArgsIsHelpError":
-        sys.stdout.write(message + "\n")
-        return EXIT_USAGE
-    path = context.command_path if context is not None else PROGRAM
-    report(message.rstrip("."), f"{path} --help")
-    return EXIT_LAUNCH if path == f"{PROGRAM} run" else EXIT_USAGE
 
 
 def _bug() -> int:

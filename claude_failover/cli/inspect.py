@@ -8,6 +8,7 @@ import typer
 
 from claude_failover.cli import invocation as cli
 from claude_failover.cli import render
+from claude_failover.cli.glance import show_status
 from claude_failover.cli.invocation import Invocation, coloured, out, width
 from claude_failover.errors import EXIT_OK, UsageError
 
@@ -27,14 +28,7 @@ def status(
         if short or json or check:
             raise UsageError("--watch is a screen of its own; it goes with none of --check, --short, --json")
         return _watch(invocation)
-    now = invocation.client().status()
-    if json:
-        out(render.status_json(now))
-    elif short:
-        out(render.short(now))
-    else:
-        out(render.to_text(render.status_screen(now), width=width(), colour=coloured()))
-    return now.check_exit_code if check else EXIT_OK
+    return show_status(invocation, check=check, short=short, json=json)
 
 
 def _watch(invocation: Invocation) -> int:

@@ -21,6 +21,8 @@ from claude_failover.core.types import Seconds
 if TYPE_CHECKING:
     import typer
 
+PROGRAM = "claude-failover"
+
 CONFIG_VARIABLE = "CLAUDE_FAILOVER_CONFIG"
 
 

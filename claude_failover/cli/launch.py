@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import sys
@@ -43,7 +44,7 @@ def run(
     ] = None,
     backend: Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Pin this session to it.")] = None,
     budget: Annotated[
-        float | None, typer.Option("--budget", metavar="USD", min=0.0, help="What this session may spend at Bedrock.")
+        str | None, typer.Option("--budget", metavar="USD", help="What this session may spend at Bedrock.")
     ] = None,
     direct_if_down: Annotated[
         bool, typer.Option("--direct-if-down", help="If the daemon cannot be started, run claude without it.")
@@ -59,11 +60,22 @@ def run(
     """
     words = [*(arguments or []), *context.args]
     try:
-        _run(cli.of(context), words, backend=backend, budget=budget, direct_if_down=direct_if_down, ephemeral=ephemeral)
+        dollars = _dollars(budget)
+        _run(
+            cli.of(context), words, backend=backend, budget=dollars, direct_if_down=direct_if_down, ephemeral=ephemeral
+        )
     except LaunchError:
         raise
     except FailoverError as error:
         raise LaunchError(str(error), hint=error.hint) from error
+
+
+def _dollars(text: str | None) -> float | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"\$?\d+(\.\d+)?", text.strip()):
+        raise UsageError(f"--budget: {text!r} is not an amount of US dollars", hint="such as 5 or 2.50")
+    return float(text.strip().lstrip("$"))
 
 
 def _run(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from claude_failover.cli import invocation as cli
-from claude_failover.cli.durations import spell
+from claude_failover.cli.durations import parse_duration, spell
 from claude_failover.cli.invocation import Invocation, say
 from claude_failover.cli.progress import Progress
 from claude_failover.cli.spawn import start_daemon, wait_until_gone
@@ -75,8 +75,8 @@ def _foreground(invocation: Invocation) -> int:
 def stop(
     context: typer.Context,
     drain: Annotated[
-        float, typer.Option("--drain", metavar="SECONDS", min=0.0, help="How long running streams may finish.")
-    ] = 30.0,
+        str, typer.Option("--drain", metavar="SECONDS", help="How long running streams may finish: 5, 30s, 2m …")
+    ] = "30",
     now: Annotated[bool, typer.Option("--now", help="Cut running streams off.")] = False,
 ) -> int:
     """Stop the daemon: no new requests, running streams finish first.
@@ -84,9 +84,14 @@ def stop(
     Ctrl-C while it waits cuts them off. Not running: exit code 3.
     """
     invocation = cli.of(context)
-    take_down(invocation, drain, now=now)
+    take_down(invocation, _drain(drain), now=now)
     say("stopped")
     return EXIT_OK
+
+
+def _drain(text: str) -> Seconds:
+    """Read ``--drain``; unlike other durations it may be nothing."""
+    return Seconds(0.0) if text.strip() == "0" else parse_duration(text, "--drain")
 
 
 def take_down(invocation: Invocation, drain: float, *, now: bool) -> None:
@@ -135,8 +140,8 @@ def _interrupt_mute(invocation: Invocation) -> None:
 def restart(
     context: typer.Context,
     drain: Annotated[
-        float, typer.Option("--drain", metavar="SECONDS", min=0.0, help="How long running streams may finish.")
-    ] = 30.0,
+        str, typer.Option("--drain", metavar="SECONDS", help="How long running streams may finish: 5, 30s, 2m …")
+    ] = "30",
     now: Annotated[bool, typer.Option("--now", help="Cut running streams off.")] = False,
 ) -> int:
     """Stop the daemon as `stop` does, and start it again; starts it too if it did not run.
@@ -145,7 +150,7 @@ def restart(
     """
     invocation = cli.of(context)
     if claim.holder(invocation.paths.lock) is not None:
-        take_down(invocation, drain, now=now)
+        take_down(invocation, _drain(drain), now=now)
     bring_up(invocation)
     return EXIT_OK
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from claude_failover.cli.durations import clock_time
 from claude_failover.cli.render import plain_table, to_text
-from claude_failover.control.api import Explain, Models
+from claude_failover.control.api import Explain, ModelEntry, Models
 from claude_failover.core.types import AttemptRecord, ExchangeRecord, Outcome
 
 _NANO: Final = 1_000_000_000
@@ -64,56 +64,84 @@ def _steps(story: ExchangeRecord) -> RenderableType:
 
 
 def _attempts(story: ExchangeRecord) -> RenderableType:
-    table = plain_table("attempt", "backend", "why tried", "how it ended", "tokens in/out", "cost")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for one in story.attempts:
+        where = Text(one.backend, "bold")
+        if one.surface is not None:
+            where.append(f" over {one.surface.value}", "default")
+        where.append(f", because: {one.reason.value.replace('_', ' ')}", "default")
+        table.add_row(Text(f"attempt {one.attempt}", "dim"), where)
         ended = Text(one.outcome.value.replace("_", " "), "green" if one.outcome is Outcome.SUCCESS else "red")
         if one.status is not None:
-            ended.append(f" {one.status}", "dim")
+            ended.append(f" {one.status}", "default")
         if one.detail:
             ended.append(f": {one.detail}", "default")
-        backend = Text(one.backend, "bold")
-        if one.surface is not None:
-            backend.append(f" {one.surface.value}", "dim")
-        table.add_row(
-            str(one.attempt), backend, one.reason.value.replace("_", " "), ended, _tokens(one), Text(_cost(one))
-        )
+        table.add_row("", ended)
+        facts = [f"{one.duration:.2f} s", _tokens(one), _cost(one), one.upstream_request_id or ""]
+        table.add_row("", Text(", ".join(fact for fact in facts if fact), "dim"))
     return table
 
 
 def _tokens(one: AttemptRecord) -> str:
     usage = one.usage
     if not usage.prompt and not usage.output:
-        return "-"
+        return ""
     cached = f" ({usage.cache_read} cached)" if usage.cache_read else ""
-    return f"{usage.prompt}{cached} / {usage.output}"
+    return f"{usage.prompt} tokens in{cached}, {usage.output} out"
 
 
 def _cost(one: AttemptRecord) -> str:
     if not one.cost_nusd:
-        return "-"
+        return ""
     about = "~" if one.price_estimated else ""
     return f"{about}${one.cost_nusd / _NANO:.4f}" + ("" if one.paid else " notional")
 
 
+WIDE: Final = 120
+"""Columns from which a model fits on one line."""
+
+
 def models_text(answer: Models, *, width: int, colour: bool) -> str:
     """List the models, and what has been learned about them."""
-    table = plain_table("Claude model", "backend", "surface", "$/MTok in/out", "source", "goes out as")
-    for entry in answer.entries:
-        price = (
-            f"{entry.input_usd_per_mtok:g} / {entry.output_usd_per_mtok:g}"
-            if entry.input_usd_per_mtok is not None and entry.output_usd_per_mtok is not None
-            else "-"
-        )
-        goes = Text(entry.upstream_id or "not served", "default" if entry.upstream_id else "red")
-        if entry.note:
-            goes.append(f"  {entry.note}", "dim")
-        table.add_row(
-            Text(entry.claude_id, "bold"), entry.backend, ", ".join(entry.surfaces), price, entry.source, goes
-        )
-    blocks: list[RenderableType] = [table]
+    blocks: list[RenderableType] = [_models(answer, wide=width >= WIDE)]
     if answer.learned:
         learned = plain_table("learned", "model", "surface", "not sent any more")
         for one in answer.learned:
             learned.add_row(one.backend, one.model, one.surface, one.what)
         blocks += [Text(""), learned]
     return to_text(Group(*blocks), width=width, colour=colour)
+
+
+def _models(answer: Models, *, wide: bool) -> RenderableType:
+    columns = ["Claude model", "backend", "surface", "$/MTok in/out", "source"]
+    table = plain_table(*columns, "goes out as") if wide else plain_table(*columns)
+    for entry in answer.entries:
+        goes = Text(entry.upstream_id or "not served", "default" if entry.upstream_id else "red")
+        if entry.note:
+            goes.append(f"  {entry.note}", "dim")
+        cells: list[RenderableType] = [
+            Text(entry.claude_id, "bold"),
+            entry.backend,
+            ", ".join(entry.surfaces),
+            _price(entry),
+            entry.source,
+        ]
+        table.add_row(*cells, *([goes] if wide else []))
+    if wide:
+        return table
+    lines: list[RenderableType] = [table, Text("")]
+    lines.extend(
+        Text(f"{entry.claude_id} → ", overflow="fold").append(
+            f"{entry.upstream_id or 'not served'} {entry.note}".rstrip(), "default" if entry.upstream_id else "red"
+        )
+        for entry in answer.entries
+    )
+    return Group(*lines)
+
+
+def _price(entry: ModelEntry) -> str:
+    if entry.input_usd_per_mtok is None or entry.output_usd_per_mtok is None:
+        return "-"
+    return f"{entry.input_usd_per_mtok:g} / {entry.output_usd_per_mtok:g}"

@@ -23,7 +23,7 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from claude_failover.cli import render
+from claude_failover.cli import render, words
 from claude_failover.cli.invocation import Invocation, coloured, out, width
 from claude_failover.clock import pause
 from claude_failover.control.api import Event
@@ -178,7 +178,7 @@ def _plain(invocation: Invocation, view: View) -> int:
     last = ""
     while True:
         _look(invocation, view)
-        line = view.trouble or (render.short(view.status) if view.status is not None else "")
+        line = view.trouble or (words.short(view.status) if view.status is not None else "")
         if line != last:
             out(line)
             sys.stdout.flush()
