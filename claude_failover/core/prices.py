@@ -143,7 +143,7 @@ class PriceTable:
         nusd = self._nusd(rates, usage, factor)
         return Cost(nusd, nusd if kind is Kind.ANTHROPIC else list_nusd, estimated or not known)
 
-    def worst_case(  # noqa: PLR0917 - the request's facts, in the order of a bill
+    def worst_case(
         self,
         model: str,
         kind: Kind,
@@ -178,6 +178,24 @@ class PriceTable:
         factor, _ = self._factor(price, kind, scope, geo_us=kind is Kind.ANTHROPIC)
         micro = prompt * (rates.dearest_read if running is None else rates.write_5m) + output * rates.output
         return -(-micro * factor // (1_000 * PER_MILLE))
+
+    def rebuild(self, model: str, usage: Usage, warm: int) -> int:
+        """What of a cost, at list price, was for writing to this backend's cache what another's already held.
+
+        Each provider has its own prompt cache: after a switch the whole prefix is written (x1.25 or x2 of the
+        input price) where the other backend would have read it (x0.1 or less). Nano-dollars.
+
+        Args:
+            model: As in :meth:`cost`.
+            usage: Of the attempt after the switch.
+            warm: Tokens of the same conversation that the other backend had in its cache.
+        """
+        price, _ = self.lookup(model)
+        rates = price.at(usage.prompt, None)
+        short = min(warm, usage.cache_write_5m)
+        long = min(warm - short, usage.cache_write_1h)
+        micro = short * (rates.write_5m - rates.read) + long * (rates.write_1h - rates.read)
+        return max(0, micro) // 1_000
 
     # --- inside -----------------------------------------------------------------------------
 

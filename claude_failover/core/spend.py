@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from claude_failover.core.types import Epoch, Instant, Transition, TransitionKind
 
@@ -59,6 +59,18 @@ class Reservation:
     """The cost will be booked here, even if it comes after midnight."""
     amount_nusd: int
     session: str | None = None
+
+
+class Journal(Protocol):
+    """Where reservations are written down so that a crash does not forget them: the ledger. Must not block."""
+
+    def held(self, reservation: Reservation, now: Epoch) -> None:
+        """A reservation began."""
+        ...
+
+    def settled(self, reservation: Reservation) -> None:
+        """It was settled or released."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +160,17 @@ class _Open:
 class SpendBudget:
     """Reserve, then settle. See the module's rule."""
 
-    def __init__(self, limit_nusd: int | None, alert_nusd: int | None, day_of: Callable[[Epoch], DayWindow]) -> None:
+    def __init__(
+        self,
+        limit_nusd: int | None,
+        alert_nusd: int | None,
+        day_of: Callable[[Epoch], DayWindow],
+        journal: Journal | None = None,
+    ) -> None:
         self._limit = limit_nusd
         self._alert = alert_nusd
         self._day_of = day_of
+        self._journal = journal
         self._today: DayWindow | None = None
         self._days: dict[str, _Account] = {}
         self._sessions: dict[str, _Account] = {}
@@ -192,6 +211,8 @@ class SpendBudget:
         reservation = Reservation(self._next_id, window.key, amount, session if len(accounts) > 1 else None)
         self._next_id += 1
         self._open[reservation.id] = _Open(reservation, tuple(accounts))
+        if self._journal is not None:
+            self._journal.held(reservation, now.wall)
         return reservation
 
     def settle(self, reservation: Reservation, actual_nusd: int, now: Instant) -> list[Transition]:
@@ -204,6 +225,8 @@ class SpendBudget:
             account.held -= held.reservation.amount_nusd
             account.spent += actual
             account.overrun += max(0, actual - held.reservation.amount_nusd)
+        if self._journal is not None:
+            self._journal.settled(held.reservation)
         self._roll(now.wall)
         return self._alerts(held.reservation.day)
 

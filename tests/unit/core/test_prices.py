@@ -181,6 +181,14 @@ def test_the_id_that_was_sent_names_the_scope_that_is_billed(upstream: str, scop
     assert scope_of(upstream, "jp") == scope
 
 
+def test_a_cold_cache_costs_the_writing_of_what_was_only_to_be_read() -> None:
+    """Opus 5.5: 100,000 x (5 - 0.20) + 20,000 x (8 - 0.20) millionths; what is new would have been written anyway."""
+    turn = Usage(input=10, output=10, cache_write_5m=100_000, cache_write_1h=30_000)
+    assert TABLE.rebuild("claude-opus-5-5", turn, 120_000) == 636_000_000
+    assert TABLE.rebuild("claude-opus-5-5", turn, 0) == 0
+    assert TABLE.rebuild("claude-opus-5-5", Usage(cache_read=120_000), 120_000) == 0
+
+
 # --- overrides -------------------------------------------------------------------------------------
 
 
@@ -291,7 +299,7 @@ def test_names_that_were_looked_up_are_remembered_but_not_without_end() -> None:
     flags=st.tuples(st.booleans(), st.booleans()),
 )
 @settings(max_examples=200)
-def test_no_request_costs_more_than_its_worst_case(  # noqa: PLR0917 - one per thing that varies
+def test_no_request_costs_more_than_its_worst_case(
     model: str, scope: str, kind: Kind, parts: tuple[int, ...], output: int, flags: tuple[bool, bool]
 ) -> None:
     """A prompt has at most one token a byte, fits the context, and the output max_tokens."""

@@ -268,6 +268,29 @@ def test_an_alert_that_was_due_before_a_restart_has_been_given() -> None:
     assert money.settle(granted(money.reserve(1 * USD, NOON)), 1 * USD, NOON) == []
 
 
+class Notes:
+    """A journal that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, float]] = []
+
+    def held(self, reservation: Reservation, now: Epoch) -> None:
+        self.told.append(("held", reservation.amount_nusd, now))
+
+    def settled(self, reservation: Reservation) -> None:
+        self.told.append(("settled", reservation.amount_nusd, 0.0))
+
+
+def test_the_journal_learns_of_every_reservation_and_of_its_end_once() -> None:
+    notes = Notes()
+    money = SpendBudget(10 * USD, None, day_of, notes)
+    reservation = granted(money.reserve(6 * USD, NOON))
+    refused(money.reserve(6 * USD, NOON))
+    money.release(reservation, TOMORROW)
+    money.release(reservation, TOMORROW)
+    assert notes.told == [("held", 6 * USD, NOON.wall), ("settled", 6 * USD, 0.0)]
+
+
 def test_a_session_can_have_a_budget_of_its_own() -> None:
     money = budget()
     mine = granted(money.reserve(3 * USD, NOON, session="s1", session_limit_nusd=5 * USD))
