@@ -68,8 +68,8 @@ def _unwrap(tool: dict[str, Any], draft: Draft) -> None:
     """``{"type": "custom", "custom": {…}}`` is the flat form with another level around it."""
     inner = tool.pop("custom", None)
     if isinstance(inner, dict):
-        for key, value in inner.items():
-            tool.setdefault(key, value)
+        for key in [key for key in inner if key != "type"]:
+            tool.setdefault(key, inner[key])
         draft.rewrites.add("tools.*.custom", "converted", "its fields belong to the tool itself")
 
 

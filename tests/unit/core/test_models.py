@@ -123,8 +123,10 @@ def test_a_new_model_that_follows_the_naming_rule_needs_no_release() -> None:
         ("claude-opus-4-20250514", "claude-opus-4-20250514 is retired on Bedrock"),
         (
             "claude-opus-4-4",
-            "claude-opus-4-4 is in no table and fits no naming rule; "
-            'name its Bedrock id under "models:" in config.yaml',
+            (
+                "claude-opus-4-4 is in no table and fits no naming rule; "
+                'name its Bedrock id under "models:" in config.yaml'
+            ),
         ),
         ("", "the request names no model"),
         ("[1m]", "the request names no model"),
