@@ -141,7 +141,7 @@ class Cooldowns:
         self.configure(rules, lease)
 
     def configure(self, rules: RateLimitFallback, lease: Seconds) -> None:
-        """Take new numbers. What stands, stands; but not longer without a probe than they say."""
+        """Take new numbers, for what is told from now on. What stands, stands."""
         self._rules = rules
         self._lease = lease
 

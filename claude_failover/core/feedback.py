@@ -56,6 +56,9 @@ def committed(desk: Desk, flight: Flight, now: Instant) -> list[Transition]:
     flight.entry, changes = desk.gates.served(spot, flight.entry, now, complete=False)
     desk.conversations.answered(flight.permit.conversation, spot.backend, now.monotonic)
     desk.plans.pop(flight.permit.exchange)
+    if changes:
+        # Everybody who waited, or went elsewhere, comes at once: the quota that just recovered would trip again.
+        desk.begin_ramp(spot.backend, spot.model, now.monotonic)
     return [*out, *changes, *desk.returned(spot, now)]
 
 

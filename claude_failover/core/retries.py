@@ -1,13 +1,14 @@
 """Once more on the same backend: whether, after how long, and with what difference.
 
 Claude Code retries ten times by itself, so ours multiply with the client's: none or one per class of failure
-(claude.md 3.6). The order of the arms of :func:`again` is that of the tables in failover-policy.
+(claude.md 3.6). The rules are those of the tables in
+failover-policy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from claude_failover.core.commands import Failure
@@ -65,56 +66,73 @@ def again(tries: Sequence[Try], rules: RetryPolicy, rng: random.Random, *, offli
         refused = sum(t.verdict.outcome is Outcome.CREDENTIALS for t in here)
         return Again(Reason.CREDENTIALS, refresh_credentials=True, costs=False) if refused <= MAX_REFRESHES else None
     if last.outcome is Outcome.UNREACHABLE:
-        return None if offline else _reconnect(last, done, rules.connection, rng)
-    return _after_wait(last, done, rules, rng)
+        return _reconnect(last, done, rules.connection, rng, offline=offline)
+    if last.outcome is Outcome.THROTTLED:
+        return _throttled(last, done, rules.rate_limit, rng)
+    manner = _MANNERS.get(last.outcome)
+    return None if manner is None else _backoff(manner, done, rules, rng)
 
 
-def _after_wait(last: Verdict, done: int, rules: RetryPolicy, rng: random.Random) -> Again | None:
-    match last.outcome:
-        case Outcome.THROTTLED:
-            return _throttled(last, done, rules.rate_limit, rng)
-        case Outcome.TRANSIENT_LIMIT:
-            most = max(1, rules.rate_limit.retries)
-            return _backoff(
-                ERROR_WAIT, done, Retry(most, rules.rate_limit.backoff_factor, rules.rate_limit.max_wait), rng
-            )
-        case Outcome.OVERLOADED:
-            return _backoff(OVERLOAD_WAIT, done, rules.overloaded, rng)
-        case Outcome.SERVER_ERROR | Outcome.LOCAL:
-            return _backoff(ERROR_WAIT, done, rules.connection, rng)
-        case Outcome.CUT | Outcome.MALFORMED:
-            return _backoff(ERROR_WAIT, done, rules.connection, rng, fresh=True)
-        case _:
-            return None
-
-
-def _reconnect(last: Verdict, done: int, rules: Retry, rng: random.Random) -> Again | None:
+def _reconnect(last: Verdict, done: int, rules: Retry, rng: random.Random, *, offline: bool) -> Again | None:
     """A pooled connection that had died says nothing about the backend: its first repeat is free."""
     if last.error_type == Failure.STALE_CONNECTION.value and not done:
         return Again(Reason.RETRY, fresh=True, costs=False)
-    if done >= rules.retries:
+    if offline or done >= rules.retries:
         return None
     wait = 0.0 if not done else min(rules.max_wait, rng.uniform(*ERROR_WAIT) * rules.backoff_factor ** (done - 1))
     return Again(Reason.RETRY, Seconds(wait), fresh=True)
 
 
 def _throttled(last: Verdict, done: int, rules: Retry, rng: random.Random) -> Again | None:
+    """A wait that the backend names is agreed to if it is very short, or if limits are to be retried at all."""
     told = last.retry_after
     if told is not None and told <= SHORT_THROTTLE and not done:
         return Again(Reason.RETRY, told, costs=False, for_gate=True)
     if done >= rules.retries or last.per_day or (told is not None and told > rules.max_wait):
         return None
-    if told is not None:
-        return Again(Reason.RETRY, told, for_gate=True)
-    planned = _backoff(OVERLOAD_WAIT, done, rules, rng)
-    return None if planned is None else Again(Reason.RETRY, planned.wait, for_gate=True)
+    wait = told if told is not None else _wait(OVERLOAD_WAIT, done, rules, rng)
+    return Again(Reason.RETRY, wait, for_gate=True)
 
 
-def _backoff(
-    first: tuple[float, float], done: int, rules: Retry, rng: random.Random, *, fresh: bool = False
-) -> Again | None:
-    if done >= rules.retries:
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How one outcome is retried."""
+
+    first: tuple[float, float]
+    rules: Callable[[RetryPolicy], Retry]
+    fresh: bool = False
+
+
+def _transient(rules: RetryPolicy) -> Retry:
+    """One short retry in any case: such a 429 was judged per request."""
+    return replace(rules.rate_limit, retries=max(1, rules.rate_limit.retries))
+
+
+def _connection(rules: RetryPolicy) -> Retry:
+    return rules.connection
+
+
+def _overloaded(rules: RetryPolicy) -> Retry:
+    return rules.overloaded
+
+
+_MANNERS: Final = {
+    Outcome.OVERLOADED: _Manner(OVERLOAD_WAIT, _overloaded),
+    Outcome.TRANSIENT_LIMIT: _Manner(ERROR_WAIT, _transient),
+    Outcome.SERVER_ERROR: _Manner(ERROR_WAIT, _connection),
+    Outcome.LOCAL: _Manner(ERROR_WAIT, _connection),
+    Outcome.CUT: _Manner(ERROR_WAIT, _connection, fresh=True),
+    Outcome.MALFORMED: _Manner(ERROR_WAIT, _connection, fresh=True),
+}
+"""What is not here goes to the next backend at once: other limits, silence, a wrong certificate, a denial."""
+
+
+def _backoff(manner: _Manner, done: int, rules: RetryPolicy, rng: random.Random) -> Again | None:
+    own = manner.rules(rules)
+    if done >= own.retries:
         return None
-    return Again(
-        Reason.RETRY, Seconds(min(rules.max_wait, rng.uniform(*first) * rules.backoff_factor**done)), fresh=fresh
-    )
+    return Again(Reason.RETRY, _wait(manner.first, done, own, rng), fresh=manner.fresh)
+
+
+def _wait(first: tuple[float, float], done: int, rules: Retry, rng: random.Random) -> Seconds:
+    return Seconds(min(rules.max_wait, rng.uniform(*first) * rules.backoff_factor**done))

@@ -5,6 +5,7 @@ Whatever a header says, the answer lies between :data:`MIN_COOLDOWN` and :data:`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -77,4 +78,4 @@ def _told(verdict: Verdict, rules: RateLimitFallback, wall: Epoch) -> float | No
         candidates = [after, None if until is None else until - wall] if rules.respect_retry_after else []
     else:
         candidates = [None if until is None else until - wall, after if rules.respect_retry_after else None]
-    return next((seconds for seconds in candidates if seconds is not None), None)
+    return next((seconds for seconds in candidates if seconds is not None and math.isfinite(seconds)), None)
