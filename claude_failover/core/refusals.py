@@ -189,12 +189,17 @@ def _thinking_shape(text: str, sent: Sent) -> list[Finding]:
 
 _EFFORT = re.compile(r"not support the effort parameter|output_config\.effort", re.IGNORECASE)
 _SYSTEM_ROLE = re.compile(r"role.{0,3}system.{0,3} is not supported|messages\.\d+\.role", re.IGNORECASE)
+_EDITS = re.compile(r"clear_thinking|clear_tool_uses|compact_2026|context_management", re.IGNORECASE)
 _METADATA = re.compile(r"Request metadata contains a value", re.IGNORECASE)
 
 
 def _features(text: str, sent: Sent) -> list[Finding]:
     if _EFFORT.search(text) and _effective(sent.body, ("output_config", "effort")):
         return [Finding(Remedy.PATH, "output_config.effort", "the model does not take it")]
+    if _EDITS.search(text) and "context_management" in sent.body:
+        return [Finding(Remedy.PATH, "context_management", "one of its edits was refused")]
+    if "block_binding" in text and betas.BINDING in sent.betas:
+        return [Finding(Remedy.BETA, betas.BINDING, "thinking.block_binding was refused")]
     if _METADATA.search(text) and "metadata" in sent.body:
         return [Finding(Remedy.PATH, "metadata", "its value was refused")]
     has_system = any(role_of(message) == "system" for message in dicts(sent.body.get("messages")))

@@ -211,6 +211,12 @@ def test_features_that_the_model_does_not_have_go() -> None:
     effort = "This model does not support the effort parameter."
     assert found(effort, output_config={"effort": "low"}) == [(Remedy.PATH, "output_config.effort")]
     assert found(effort) == []
+    edits = "`clear_thinking_20251015` strategy requires `thinking` to be enabled or adaptive"
+    assert found(edits, context_management={"edits": []}) == [(Remedy.PATH, "context_management")]
+    assert found(edits) == []
+    binding = "thinking.adaptive.block_binding.mismatch_behavior: Field required"
+    assert found(binding, replace(SENT, betas=(betas.BINDING,))) == [(Remedy.BETA, betas.BINDING)]
+    assert found(binding) == []
     metadata = "Request metadata contains a value that violates the regular expression"
     assert found(metadata, metadata={"user_id": "x"}) == [(Remedy.PATH, "metadata")]
     assert found(metadata) == []

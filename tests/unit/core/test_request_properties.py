@@ -44,13 +44,13 @@ def request(body: bytes) -> ClientRequest:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_no_bytes_make_it_raise(body: bytes) -> None:
     assert peek(request(body)).prompt_bytes == len(body)
 
 
 @given(st.dictionaries(NAMES, JSON, max_size=8))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_every_json_object_is_valid_and_nothing_about_it_raises(body: dict[str, Any]) -> None:
     seen = peek(request(msgspec.json.encode(body)))
     assert seen.valid
