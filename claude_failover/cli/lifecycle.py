@@ -65,11 +65,10 @@ def bring_up(invocation: Invocation) -> None:
 
 
 def _foreground(invocation: Invocation) -> int:
-    from claude_failover.config import load  # noqa: PLC0415 - only the foreground needs the whole configuration
-    from claude_failover.daemon import run  # noqa: PLC0415 - and everything that serves
+    from claude_failover.daemon.__main__ import main  # noqa: PLC0415 - everything that serves; only needed here
 
-    loaded = load(invocation.config)
-    return run(loaded, ready=say, foreground=True)
+    chosen = ["--config", str(invocation.chosen)] if invocation.chosen is not None else []
+    return main(["--foreground", *chosen])
 
 
 def stop(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -21,9 +21,6 @@ from claude_failover.core.types import Epoch, Seconds
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 POLL: Final = Seconds(0.2)
-
-_MOMENT: Final = ("ts", "at", "time", "timestamp")
-_NAME: Final = ("event", "name", "message", "msg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +42,16 @@ def parse(text: str) -> Line:
         tree = None
     if not isinstance(tree, dict):
         return Line(text, None, "info", text, {})
-    moment = _take(tree, _MOMENT)
-    level = str(tree.pop("level", "info")).lower()
-    name = str(_take(tree, _NAME) or "")
+    moment, level, name = tree.pop("ts", None), str(tree.pop("level", "info")).lower(), str(tree.pop("event", ""))
     return Line(text, _epoch(moment), level, name, tree)
 
 
-def _take(tree: dict[str, Any], names: Iterable[str]) -> Any:
-    for name in names:
-        if name in tree:
-            return tree.pop(name)
-    return None
-
-
-def _epoch(value: object) -> Epoch | None:
-    if isinstance(value, int | float):
-        return Epoch(float(value))
-    if isinstance(value, str):
-        try:
-            parsed = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-        return Epoch((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
-    return None
+def _epoch(stamp: object) -> Epoch | None:
+    try:
+        parsed = datetime.fromisoformat(str(stamp))
+    except ValueError:
+        return None
+    return Epoch((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
 
 
 @dataclass(frozen=True, slots=True)
