@@ -1,0 +1,254 @@
+"""AWS credentials for Bedrock: kept fresh ahead of their end, off the event loop.
+
+Rule: a request never waits for what can be done before. The triple is cached; 15 minutes before
+it ends a new one is got in the background while requests go on with the old; only without any
+that is valid does a request wait, at most :data:`LIMIT`. One load at a time, however many
+requests ask. A failure is remembered for a moment, and forgotten as soon as one of AWS's files
+changes: after ``aws sso login`` the next request works.
+
+Order: ``AWS_BEARER_TOKEN_BEDROCK``, a stored Bedrock API key, botocore's chain.
+Region: config, ``AWS_REGION``, ``AWS_DEFAULT_REGION``, profile. botocore itself ignores the second
+(bedrock.md 6.1, measured); Claude Code does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import parse_qs
+
+from claude_failover.clock import Clock, SystemClock
+from claude_failover.core.types import Epoch
+from claude_failover.credentials import aws_chain
+from claude_failover.credentials.aws_chain import AwsKeys
+from claude_failover.credentials.secret import Secret
+from claude_failover.credentials.threads import in_thread
+from claude_failover.credentials.view import CredentialView
+from claude_failover.errors import CredentialError
+
+LIMIT: Final = 20.0
+"""Seconds that the chain may take before a request stops waiting for it."""
+
+AHEAD: Final = 15 * 60.0
+"""Seconds before their end at which keys are replaced in the background: botocore's advisory window."""
+
+LAST_MOMENT: Final = 60.0
+"""Keys that end sooner are not used: a request may take longer than that to be checked."""
+
+CALM: Final = 10.0
+"""Seconds between two forced refreshes, and after a failure: twenty requests refused at once are one refresh."""
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at the files."""
+
+BEARER_VARIABLE: Final = "AWS_BEARER_TOKEN_BEDROCK"
+_SHORT_TERM: Final = "bedrock-api-key-"
+
+
+class StoredKey(Protocol):
+    """A Bedrock API key that the user has stored, if any."""
+
+    async def bedrock_key(self) -> Secret | None:
+        """The key."""
+        ...
+
+
+class AwsProvider:
+    """Gives the keys to sign with, and the region.
+
+    Args:
+        profile: From the configuration; ``None`` = botocore's rule (``AWS_PROFILE``, default).
+        region: From the configuration.
+        store: Where a Bedrock API key may be stored.
+        clock: The daemon's.
+        load: The chain; tests hand in their own.
+    """
+
+    def __init__(
+        self,
+        profile: str | None = None,
+        region: str | None = None,
+        store: StoredKey | None = None,
+        clock: Clock | None = None,
+        load: Callable[[str | None], AwsKeys] = aws_chain.load,
+    ) -> None:
+        self._profile = profile
+        self._region = region
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._load = load
+        self._keys: AwsKeys | None = None
+        self._error: CredentialError | None = None
+        self._loading: asyncio.Future[AwsKeys] | None = None
+        self._started = 0.0
+        self._ended = float("-inf")
+        self._files: tuple[object, ...] = ()
+        self._looked = float("-inf")
+
+    async def get(self, refresh: bool = False) -> AwsKeys:
+        """The credential to use now; *refresh*: the last one was refused, read everything again.
+
+        Raises:
+            CredentialError: There is none; the message says what to type.
+        """
+        api_key = await self._api_key()
+        if api_key is not None:
+            return api_key
+        now = self._clock.now()
+        changed = self._files_changed()
+        just_asked = not changed and now.monotonic - self._ended < CALM
+        if just_asked and self._error is None:
+            refresh = False  # another request has just done it
+        keys = self._keys
+        if keys is not None and not changed and not refresh:
+            left = float("inf") if keys.expires is None else keys.expires - now.wall
+            if left <= AHEAD and not just_asked:
+                self._begin()
+            if left > LAST_MOMENT:
+                return keys
+        if just_asked and self._error is not None:
+            raise self._error
+        return await self._wait()
+
+    async def region(self) -> str:
+        """The region to call and to sign for.
+
+        Raises:
+            CredentialError: None is configured anywhere.
+        """
+        if self._region is None:
+            named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+            if named:
+                return named
+            profile = self._profile
+            self._region = await in_thread(lambda: aws_chain.load_region(profile), "aws-region")
+        if self._region is None:
+            raise CredentialError(
+                "no AWS region is configured", hint="set region: us-east-1 in config.yaml, or AWS_REGION"
+            )
+        return self._region
+
+    def view(self) -> CredentialView:
+        """What is known without asking anybody."""
+        key = os.environ.get(BEARER_VARIABLE)
+        keys = _bearer(Secret(key), BEARER_VARIABLE) if key else self._keys
+        if keys is None:
+            problem: str | None = str(self._error) if self._error else "not asked for yet"
+            return CredentialView("AWS", problem=problem, hint=self._error.hint if self._error else None)
+        ended = keys.expires is not None and keys.expires <= self._clock.now().wall
+        problem = str(self._error) if self._error else "expired" if ended else None
+        hint = self._error.hint if self._error else None
+        return CredentialView(keys.source, keys.kind, keys.expires, keys.tail, not ended, problem, hint)
+
+    async def _api_key(self) -> AwsKeys | None:
+        named = os.environ.get(BEARER_VARIABLE)
+        if named:
+            return _checked(_bearer(Secret(named), BEARER_VARIABLE), self._clock)
+        stored = await self._store.bedrock_key() if self._store is not None else None
+        return None if stored is None else _checked(_bearer(stored, "stored Bedrock API key"), self._clock)
+
+    # --- one load at a time
+
+    def _begin(self) -> asyncio.Future[AwsKeys]:
+        now = self._clock.now().monotonic
+        if self._loading is None or now - self._started > LIMIT:
+            load, profile = self._load, self._profile
+            self._started = now
+            self._loading = in_thread(lambda: load(profile), "aws-credentials")
+            self._loading.add_done_callback(self._loaded)
+        return self._loading
+
+    def _loaded(self, future: asyncio.Future[AwsKeys]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if future is not self._loading:
+            return  # given up, and another has begun since
+        self._loading = None
+        self._ended = self._clock.now().monotonic
+        self._files = _fingerprint()
+        if error is None:
+            self._keys, self._error = future.result(), None
+        elif isinstance(error, CredentialError):
+            self._error = error
+        else:
+            self._error = CredentialError(f"AWS credentials could not be got: {type(error).__name__}")
+
+    async def _wait(self) -> AwsKeys:
+        loading = self._begin()
+        try:
+            async with asyncio.timeout(LIMIT):
+                await asyncio.shield(loading)
+        except TimeoutError:
+            self._ended = self._clock.now().monotonic
+            self._error = CredentialError(
+                f"AWS credentials did not come within {LIMIT:.0f} s", hint="aws sts get-caller-identity"
+            )
+        except Exception:  # noqa: BLE001, S110 - remembered by _loaded, which runs first
+            pass
+        if self._error is None and self._keys is not None:
+            return self._keys
+        if self._keys is not None and (self._keys.expires or float("inf")) - self._clock.now().wall > LAST_MOMENT:
+            return self._keys  # the old ones are still good
+        raise self._error or CredentialError("AWS credentials could not be got")
+
+    def _files_changed(self) -> bool:
+        """Whether a file of AWS's has changed since the last load; looks at most once a second."""
+        now = self._clock.now().monotonic
+        if now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            if self._files and _fingerprint() != self._files:
+                self._files = ()
+        return self._ended > float("-inf") and not self._files
+
+
+def _fingerprint() -> tuple[object, ...]:
+    """Names, times and sizes of the files that credentials come from. Never empty."""
+    home = Path(os.environ.get("HOME") or Path.home())
+    named = [
+        Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws" / "credentials").expanduser(),
+        Path(os.environ.get("AWS_CONFIG_FILE") or home / ".aws" / "config").expanduser(),
+    ]
+    variables = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+    named += [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
+    for cache in ("sso", "login"):
+        with contextlib.suppress(OSError):
+            named += sorted((home / ".aws" / cache / "cache").glob("*.json"))
+    marks: list[object] = ["aws"]
+    for path in named:
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            marks.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return tuple(marks)
+
+
+def _bearer(value: Secret, source: str) -> AwsKeys:
+    return AwsKeys(source, api_key=value, expires=_end_of(value))
+
+
+def _checked(keys: AwsKeys, clock: Clock) -> AwsKeys:
+    if keys.expires is not None and keys.expires <= clock.now().wall:
+        raise CredentialError(
+            f"the Bedrock API key in {keys.source} has expired", hint="claude-failover token set bedrock"
+        )
+    return keys
+
+
+def _end_of(key: Secret) -> Epoch | None:
+    """Read when a short-term Bedrock API key ends: it is a presigned URL in Base64 (bedrock.md 6.2)."""
+    text = key.reveal()
+    if not text.startswith(_SHORT_TERM):
+        return None
+    try:
+        packed = text.removeprefix(_SHORT_TERM)
+        url = base64.b64decode(packed + "=" * (-len(packed) % 4)).decode()
+        fields = parse_qs(url.partition("?")[2])
+        begins = datetime.strptime(fields["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return Epoch(begins.timestamp() + int(fields["X-Amz-Expires"][0]))
+    except (binascii.Error, UnicodeDecodeError, KeyError, ValueError):
+        return None

@@ -1,0 +1,46 @@
+"""Blocking libraries, off the event loop: botocore's chain, keyrings, a token endpoint.
+
+Rule: a daemon thread, never the loop's own pool. A prompt that nobody answers would hold one of
+its few threads for ever, and name resolution waits in the same queue; and a pool is joined at
+exit, so that a hung helper process would keep the daemon from stopping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
+    """Run *work* in a thread of its own; the future gets its result, or what it raised.
+
+    Giving the future up does not stop the thread: it ends when its work ends, unheard.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)  # type: ignore[arg-type]  # no error: there is a result
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        result: T | None = None
+        failure: BaseException | None = None
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - raised again by whoever awaits the future
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, result, failure)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from claude_failover.clock import FakeClock
+from claude_failover.core.types import Epoch
+from claude_failover.credentials.aws import AwsProvider
+from claude_failover.credentials.aws_chain import AwsKeys
+from claude_failover.credentials.secret import Secret
+from claude_failover.errors import CredentialError
+
+HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable in ("AWS_BEARER_TOKEN_BEDROCK", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("AWS_SHARED_CREDENTIALS_FILE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".aws").mkdir()
+    return tmp_path
+
+
+class Chain:
+    """Stands for botocore: gives what it is told, counts how often it is asked."""
+
+    def __init__(self, clock: FakeClock, lives: float | None = HOUR) -> None:
+        self.clock = clock
+        self.lives = lives
+        self.loads = 0
+        self.fails: CredentialError | Exception | None = None
+        self.gate: threading.Event | None = None
+
+    def __call__(self, profile: str | None) -> AwsKeys:
+        self.loads += 1
+        number = self.loads
+        if self.gate is not None:
+            self.gate.wait(5)
+        if self.fails is not None:
+            raise self.fails
+        expires = None if self.lives is None else Epoch(self.clock.wall + self.lives)
+        return AwsKeys("test", f"AKIA{number:04}", Secret("secret"), Secret("token"), expires=expires)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not done():  # noqa: ASYNC110 - what a thread did has no event
+            await asyncio.sleep(0)
+
+
+async def test_keys_are_loaded_once_for_any_number_of_requests() -> None:
+    clock = FakeClock()
+    chain = Chain(clock)
+    provider = AwsProvider(clock=clock, load=chain)
+    found = await asyncio.gather(*(provider.get() for _ in range(50)))
+    assert {keys.access_key for keys in found} == {"AKIA0001"}
+    clock.advance(HOUR / 2)
+    assert (await provider.get()).access_key == "AKIA0001"
+    assert chain.loads == 1
+
+
+async def test_requests_go_on_with_the_old_keys_while_new_ones_are_got_ahead_of_their_end() -> None:
+    clock = FakeClock()
+    chain = Chain(clock)
+    provider = AwsProvider(clock=clock, load=chain)
+    await provider.get()
+    chain.gate = threading.Event()
+    clock.advance(HOUR - 14 * 60)
+    assert [(await provider.get()).access_key for _ in range(3)] == ["AKIA0001"] * 3
+    chain.gate.set()
+    await until(lambda: provider.view().tail == "0002")
+    assert (await provider.get()).access_key == "AKIA0002"
+    assert chain.loads == 2
+
+
+async def test_in_the_last_minute_a_request_waits_for_new_keys() -> None:
+    clock = FakeClock()
+    chain = Chain(clock)
+    provider = AwsProvider(clock=clock, load=chain)
+    await provider.get()
+    clock.advance(HOUR - 59)
+    assert (await provider.get()).access_key == "AKIA0002"
+
+
+async def test_a_failed_refresh_leaves_the_old_keys_in_use_until_they_end() -> None:
+    clock = FakeClock()
+    chain = Chain(clock)
+    provider = AwsProvider(clock=clock, load=chain)
+    await provider.get()
+    chain.fails = CredentialError("the AWS SSO login has expired", hint="aws sso login")
+    clock.advance(HOUR - 10 * 60)
+    assert (await provider.get()).access_key == "AKIA0001"
+    await until(lambda: provider.view().problem is not None)
+    assert (await provider.get()).access_key == "AKIA0001"
+    assert provider.view().hint == "aws sso login"
+    clock.advance(10 * 60)
+    with pytest.raises(CredentialError, match="SSO login has expired"):
+        await provider.get()
+    assert provider.view().in_use is False
+
+
+async def test_a_failure_is_remembered_for_a_moment_and_not_longer() -> None:
+    clock = FakeClock()
+    chain = Chain(clock)
+    chain.fails = ZeroDivisionError("secret")
+    provider = AwsProvider(clock=clock, load=chain)
+    for _ in range(3):
+        with pytest.raises(CredentialError, match="could not be got: ZeroDivisionError"):
+            await provider.get()
+    assert chain.loads == 1
+    chain.fails = None
+    clock.advance(10)
+    assert (await provider.get()).access_key == "AKIA0002"
+
+
+async def test_a_login_is_noticed_at_once(home: Path) -> None:
+    clock = FakeClock()
+    chain = Chain(clock)
+    chain.fails = CredentialError("expired")
+    provider = AwsProvider(clock=clock, load=chain)
+    with pytest.raises(CredentialError):
+        await provider.get()
+    chain.fails = None
+    (home / ".aws" / "sso" / "cache").mkdir(parents=True)
+    (home / ".aws" / "sso" / "cache" / "token.json").write_text("{}")
+    clock.advance(1)
+    assert (await provider.get()).access_key == "AKIA0002"
+
+
+async def test_static_keys_are_read_again_when_their_file_changes(home: Path) -> None:
+    clock = FakeClock()
+    chain = Chain(clock, lives=None)
+    provider = AwsProvider(clock=clock, load=chain)
+    await provider.get()
+    (home / ".aws" / "credentials").write_text("[default]\n")
+    assert (await provider.get()).access_key == "AKIA0001"  # looked less than a second ago
+    clock.advance(1)
+    assert (await provider.get()).access_key == "AKIA0002"
+
+
+async def test_twenty_refusals_at_once_are_one_refresh() -> None:
+    clock = FakeClock()
+    chain = Chain(clock)
+    provider = AwsProvider(clock=clock, load=chain)
+    await provider.get()
+    clock.advance(60)
+    found = await asyncio.gather(*(provider.get(True) for _ in range(20)))
+    assert {keys.access_key for keys in found} == {"AKIA0002"}
+    assert (await provider.get(True)).access_key == "AKIA0002"
+    clock.advance(10)
+    assert (await provider.get(True)).access_key == "AKIA0003"
+
+
+async def test_a_request_that_is_given_up_does_not_stop_the_load() -> None:
+    clock = FakeClock()
+    chain = Chain(clock)
+    chain.gate = threading.Event()
+    provider = AwsProvider(clock=clock, load=chain)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await provider.get()
+    chain.gate.set()
+    assert (await provider.get()).access_key == "AKIA0001"
+
+
+async def test_a_chain_that_hangs_is_given_up_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("claude_failover.credentials.aws.LIMIT", 0.05)
+    clock = FakeClock()
+    chain = Chain(clock)
+    chain.gate = threading.Event()
+    provider = AwsProvider(clock=clock, load=chain)
+    for _ in range(3):  # and the others do not wait for it again
+        with pytest.raises(CredentialError, match="did not come within"):
+            await provider.get()
+    chain.gate.set()
+    clock.advance(11)
+    assert (await provider.get()).access_key == "AKIA0002"
+
+
+# --- Bedrock API keys
+
+
+class Stored:
+    def __init__(self, key: str | None) -> None:
+        self.key = None if key is None else Secret(key)
+
+    async def bedrock_key(self) -> Secret | None:
+        return self.key
+
+
+async def test_an_api_key_of_the_environment_wins_over_a_stored_one_and_that_over_the_chain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = FakeClock()
+    provider = AwsProvider(store=Stored("ABSKstored-key-000000000"), clock=clock, load=Chain(clock))
+    stored = await provider.get()
+    assert stored.api_key is not None
+    assert (stored.source, stored.api_key.reveal()) == ("stored Bedrock API key", "ABSKstored-key-000000000")
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "ABSKof-the-environment-0001")
+    named = await provider.get(True)
+    assert named.api_key is not None
+    assert (named.source, named.kind, named.tail) == ("AWS_BEARER_TOKEN_BEDROCK", "api key", "0001")
+    assert provider.view().kind == "api key"
+    monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK")
+    assert (await AwsProvider(store=Stored(None), clock=clock, load=Chain(clock)).get()).access_key == "AKIA0001"
+
+
+def short_term(begins: str, seconds: int) -> str:
+    url = f"bedrock.amazonaws.com/?Action=CallWithBearerToken&X-Amz-Date={begins}&X-Amz-Expires={seconds}&Version=1"
+    return "bedrock-api-key-" + base64.b64encode(url.encode()).decode().rstrip("=")
+
+
+async def test_a_short_term_key_says_itself_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock(wall=1_795_305_600.0)  # 2026-11-22 00:00 UTC
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", short_term("20261121T180000Z", 43_200))
+    assert (await AwsProvider(clock=clock).get()).expires == 1_795_305_600.0 + 6 * HOUR
+    clock.advance(6 * HOUR)
+    with pytest.raises(CredentialError, match="has expired"):
+        await AwsProvider(clock=clock).get()
+    assert AwsProvider(clock=clock).view().problem == "expired"
+
+
+@pytest.mark.parametrize("junk", ["bedrock-api-key-", "bedrock-api-key-!!!", "bedrock-api-key-" + "eA=="])
+async def test_a_short_term_key_that_cannot_be_read_is_used(junk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", junk)
+    assert (await AwsProvider(clock=FakeClock()).get()).expires is None
+
+
+# --- the region
+
+
+async def test_the_region_is_the_config_s_then_the_environment_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert await AwsProvider().region() == "eu-west-1"
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    assert await AwsProvider().region() == "us-west-2"
+    assert await AwsProvider(region="ap-northeast-1").region() == "ap-northeast-1"
+
+
+def test_before_anything_was_asked_the_view_says_so() -> None:
+    assert AwsProvider().view().problem == "not asked for yet"
