@@ -69,7 +69,7 @@ class Desk:
                 self._conditions.refreshed(f"{backend}: {detail}".rstrip(": "))
             case "credential.refreshed":
                 self._conditions.refreshed(None)
-            case "breaker.changed" if event.fields.get("to") == "open":
+            case "breaker.changed" if (event.fields.get("from"), event.fields.get("to")) == ("closed", "open"):
                 self._conditions.tripped(event.at)
             case _:
                 pass

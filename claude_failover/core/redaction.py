@@ -19,11 +19,11 @@ MASK: Final = "[redacted]"
 MIN_SECRET: Final = 8
 """Shorter values are not looked for: they would mask ordinary words."""
 
-_HINT: Final = re.compile(
-    r"sk-ant|auth|bearer|key|token|secret|cookie|signature|credential|password|AKIA|ASIA|AROA|AIDA|ABSK|eyJ|-----BEGIN",
-    re.IGNORECASE,
-)
-"""A text without any of these cannot match below; it saves most texts the ten searches."""
+_HINTS: Final = (
+    "sk-ant", "auth", "bearer", "basic ", "key", "token", "secret", "cookie", "signature", "credential", "password",
+    "akia", "asia", "aroa", "aida", "absk", "eyj", "-----begin", "aws4-",
+)  # fmt: skip
+"""A text without any of these, in lower case, cannot match below: most texts need no search at all."""
 
 _NAMES = (
     r"authorization|proxy-authorization|x-api-key|api[-_]?key|x-claude-failover-key|x-amz-security-token|set-cookie"
@@ -51,9 +51,15 @@ _PATTERNS: Final = tuple(
 )
 
 
+def is_suspicious(text: str) -> bool:
+    """Whether *text* may hold what :func:`redact` takes out: a quick look, which rather sees too much."""
+    lowered = text.lower()
+    return any(hint in lowered for hint in _HINTS)
+
+
 def redact(text: str) -> str:
     """Take out what looks like a secret."""
-    if not _HINT.search(text):
+    if not is_suspicious(text):
         return text
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)

@@ -9,7 +9,7 @@ from typing import Final
 
 from claude_failover.core.types import AttemptRecord, ExchangeRecord, Transition, TransitionKind
 from claude_failover.events.event import Value
-from claude_failover.events.hub import say
+from claude_failover.events.hub import is_debugged, say
 from claude_failover.events.names import Level
 
 _NANO: Final = 1e-9
@@ -17,7 +17,8 @@ _NANO: Final = 1e-9
 
 def attempted(record: AttemptRecord) -> None:
     """Emit ``attempt.ended``."""
-    say("attempt.ended", _attempt(record))
+    if is_debugged():
+        say("attempt.ended", _attempt(record))
 
 
 def concluded(record: ExchangeRecord) -> None:

@@ -10,11 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
-from claude_failover.core.redaction import MASK, redact
+from claude_failover.core.redaction import MASK, is_suspicious, redact
 from claude_failover.core.types import Epoch
 from claude_failover.events.names import EventName, Level
 
@@ -53,7 +55,8 @@ class Event:
 
     def line(self) -> bytes:
         """Write it as one JSON line, redacted and bounded, with its newline."""
-        safe = {name: clean(name, value) for name, value in list(self.fields.items())[:MAX_FIELDS]}
+        fields = dict(islice(self.fields.items(), MAX_FIELDS))
+        safe = fields if _is_plain(fields) else {name: clean(name, value) for name, value in fields.items()}
         line = _encode(self, safe)
         if len(line) > MAX_LINE:
             line = _encode(self, {name: _shorter(value) for name, value in safe.items()})
@@ -62,13 +65,40 @@ class Event:
         return line + b"\n"
 
 
+def _is_plain(fields: Mapping[str, Value]) -> bool:
+    """Whether nothing needs to be cleaned, by one look at all texts together: the common case."""
+    texts = []
+    for name, value in fields.items():
+        if is_forbidden(name):
+            return False
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, list | tuple):
+            if len(value) > MAX_ITEMS or not all(isinstance(item, str) for item in value):
+                return False
+            texts += value
+        elif isinstance(value, float):
+            if value - value != 0.0:
+                return False
+        elif value is not None and not isinstance(value, int):
+            return False
+    together = " ".join(texts)
+    return not (any(len(text) > MAX_TEXT for text in texts) or _CONTROL.search(together) or is_suspicious(together))
+
+
+@lru_cache(maxsize=1024)
+def is_forbidden(name: str) -> bool:
+    """Whether a field of this name would hold what is never written."""
+    return _FORBIDDEN.search(name) is not None
+
+
 def clean(name: str, value: object) -> Value:
     """Make a field safe to write: a scalar or a list of strings, bounded, without what looks like a secret."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if value - value == 0.0 else None
-    if _FORBIDDEN.search(name):
+    if is_forbidden(name):
         return MASK
     if isinstance(value, str):
         return _text(value, MAX_TRACE if name == "trace" else MAX_TEXT)

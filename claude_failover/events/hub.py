@@ -22,7 +22,7 @@ from claude_failover.events.event import Event, Value
 from claude_failover.events.names import REPEATING, EventName, Level, level_of
 
 Sink = Callable[[Event], None]
-"""Takes note of an event; must not wait."""
+"""Takes note of an event; must not wait. One with a ``level`` below ``INFO`` hears of details too."""
 
 BURST: Final = 5
 """Repeats of one kind that are let through …"""
@@ -56,13 +56,23 @@ class Hub:
 
         return unsubscribe
 
+    def is_debugged(self) -> bool:
+        """Whether anybody wants to hear of details: else they need not even be put together."""
+        return any(getattr(sink, "level", Level.INFO) < Level.INFO for sink in self._sinks)
+
     def emit(self, name: EventName, fields: dict[str, Value], level: Level | None = None) -> None:
         """Say that something happened."""
+        loudness = level_of(name) if level is None else level
+        sinks = self._sinks
+        if loudness < Level.INFO:
+            sinks = tuple(sink for sink in sinks if getattr(sink, "level", Level.INFO) <= loudness)
+            if not sinks:
+                return
         at = self._now()
         if name in REPEATING and not self._let_through(name, fields, at):
             return
-        event = Event(next(self._seq), at, name, level_of(name) if level is None else level, fields)
-        for sink in self._sinks:
+        event = Event(next(self._seq), at, name, loudness, fields)
+        for sink in sinks:
             try:
                 sink(event)
             except Exception:  # noqa: BLE001 - a listener's bug must not become the caller's
@@ -96,12 +106,12 @@ class EventsWindow:
 
     def __init__(self, size: int = SIZE, level: Level = Level.INFO) -> None:
         self._events: deque[Event] = deque(maxlen=size)
-        self._level = level
+        self.level = level
         self._counts: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
         """Keep *event* if it is loud enough."""
-        if event.level >= self._level:
+        if event.level >= self.level:
             self._events.append(event)
             self._counts[event.name] = self._counts.get(event.name, 0) + 1
 
@@ -153,6 +163,11 @@ def say(name: EventName, fields: dict[str, Value], level: Level | None = None) -
     _hub.emit(name, fields, level)
 
 
+def is_debugged() -> bool:
+    """Whether anybody wants to hear of details."""
+    return _hub.is_debugged()
+
+
 def crash(where: str, error: BaseException) -> None:
     """Say that our own code raised what it should not have: type, message, and where, without any local value."""
     frames = traceback.extract_tb(error.__traceback__)[-12:]
@@ -160,11 +175,20 @@ def crash(where: str, error: BaseException) -> None:
     emit("code.crashed", where=where, error=type(error).__name__, message=str(error), trace=trace)
 
 
+class _Captured(list[Event]):
+    """A list that is a sink of everything."""
+
+    level = Level.DEBUG
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+
 @contextlib.contextmanager
 def capture() -> Iterator[list[Event]]:
     """Collect what is emitted meanwhile: for tests and for ``drill``."""
-    seen: list[Event] = []
-    unsubscribe = _hub.subscribe(seen.append)
+    seen = _Captured()
+    unsubscribe = _hub.subscribe(seen)
     try:
         yield seen
     finally:
