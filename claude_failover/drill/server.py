@@ -148,6 +148,11 @@ class SimulatedServer:
         finally:
             await self._listen()
 
+    def reset_all(self) -> None:
+        """Reset every open connection, idle or in the middle of an answer: the backend's process died."""
+        for connection in tuple(self._open):
+            self._reset(connection)
+
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
@@ -159,8 +164,7 @@ class SimulatedServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        for connection in tuple(self._open):
-            self._reset(connection)
+        self.reset_all()
         await asyncio.sleep(0)
 
     def _accepted(self, connection: Connection) -> None:
