@@ -292,7 +292,7 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[str], str | None]:
 
 
 HOST: Final = text("an IP address or localhost", _check_host)
-ORIGIN: Final = text("an https URL such as https://api.anthropic.com", _check_origin)
+ORIGIN: Final = text("an https URL (https://host[:port])", _check_origin)
 WEBHOOK: Final = secret(text("an https URL", _check_webhook))
 PIN: Final = text("sha256/ and the base64 of 32 bytes", _check_pin)
 TIMEZONE: Final = text("local or a time zone such as Europe/Berlin", _check_timezone)

@@ -129,9 +129,9 @@ credentials: {sources: [env]}
             id="key-of-the-other-kind",
         ),
         pytest.param(
-            "backends:\n  - name: a\n    kind: bedrock\n    regoin: x\n",
+            "backends:\n  - name: a\n    kind: bedrock\n    regionn: x\n",
             4,
-            'backends.a: unknown key "regoin"; did you mean "region"?',
+            'backends.a: unknown key "regionn"; did you mean "region"?',
             id="typo-in-a-backend",
         ),
         pytest.param(
@@ -173,7 +173,7 @@ def test_what_is_wrong_is_told_with_its_line(text: str, line: int, words: str) -
 
 
 def test_a_backend_without_name_and_kind_is_told_both_and_its_typos() -> None:
-    assert [line for line, _ in complaints("backends:\n  - regoin: x\n")] == [2, 2, 2]
+    assert [line for line, _ in complaints("backends:\n  - regionn: x\n")] == [2, 2, 2]
 
 
 def test_a_backend_of_an_unknown_kind_is_not_told_about_keys_of_either_kind() -> None:
