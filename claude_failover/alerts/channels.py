@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from typing import IO, Final, Protocol
@@ -120,15 +119,11 @@ class Webhook:
 
     def deliver(self, notice: Notice) -> None:
         """Post it; any 2xx is a success."""
-        if urllib.parse.urlsplit(self._url).scheme not in {"http", "https"}:
+        if not self._url.lower().startswith(("http://", "https://")):
             raise Failed("the webhook's URL is neither http nor https")
-        request = urllib.request.Request(  # noqa: S310 - the scheme was just looked at
-            self._url,
-            data=payload(notice),
-            headers={"content-type": "application/json", "user-agent": "claude-failover"},
-            method="POST",
-        )
+        headers = {"content-type": "application/json", "user-agent": "claude-failover"}
         try:
+            request = urllib.request.Request(self._url, payload(notice), headers, method="POST")  # noqa: S310 - see above
             with self._opener.open(request, timeout=self._patience) as response:
                 response.read(1024)
         except urllib.error.HTTPError as error:
