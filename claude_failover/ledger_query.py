@@ -124,6 +124,11 @@ class Reader:
         ).fetchone()
         return int(total)
 
+    def prices_as_of(self) -> str:
+        """The day of the price table that the last attempt was priced with; empty if there is none."""
+        row = self._db.execute("SELECT prices_as_of FROM attempts ORDER BY started_ms DESC LIMIT 1").fetchone()
+        return str(row[0]) if row else ""
+
     def costs(self, since: str, until: str, by: By) -> tuple[list[CostLine], CostLine, int]:
         """Lines, their total, and how many lines were left out.
 

@@ -113,6 +113,12 @@ def test_one_requests_story(db: sqlite3.Connection) -> None:
     assert Reader(db).exchange("cfr_99") is None
 
 
+def test_the_price_table_of_the_last_attempt_is_known(db: sqlite3.Connection) -> None:
+    assert Reader(db).prices_as_of() == "2026-11-22"
+    db.execute("DELETE FROM attempts")
+    assert Reader(db).prices_as_of() == ""
+
+
 def test_what_can_be_counted_by_is_named() -> None:
     assert by_of("session") is By.SESSION
     with pytest.raises(UsageError, match="--by colour: expected one of day, hour, model, backend, session"):
