@@ -13,7 +13,6 @@ from claude_failover.core.models import Entry, Unmapped
 from claude_failover.core.settings import Settings
 from claude_failover.core.types import BackendName, Epoch, Kind
 from claude_failover.daemon import view
-from claude_failover.daemon.wealth import Credential
 from claude_failover.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,8 +49,8 @@ class Answers:
                 backend,
                 policy,
                 self._daemon.history,
-                self._daemon.credentials.get(backend.name, Credential(True, "")),
-                paid[backend.name],
+                self._daemon.credentials.get(backend.name),
+                paid=paid[backend.name],
             )
             for backend in self._daemon.settings.backends
         )
@@ -70,7 +69,7 @@ class Answers:
             plan=self._daemon.history.plan(),
             spend=spend,
             override=view.override(policy),
-            needs_you=tuple(view.notices(backends, self._daemon.credentials, now)),
+            needs_you=tuple(view.notices(self._daemon.settings, backends, self._daemon.credentials, now)),
             streams=self._daemon.world.in_flight,
             draining=self._daemon.world.draining,
             offline=policy.offline,

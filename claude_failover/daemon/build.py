@@ -59,7 +59,7 @@ def stand(settings: Settings, clock: Clock, rng: random.Random, environ: Mapping
 def generate(settings: Settings, standing: Standing, clock: Clock, environ: Mapping[str, str]) -> Generation:
     """Build what one configuration serves with."""
     standing.aws = {
-        backend.name: AwsProvider(backend.profile, backend.region, environ, clock)
+        backend.name: AwsProvider(backend.profile, backend.region, environ, clock=clock)
         for backend in settings.backends
         if backend.kind is Kind.BEDROCK
     }

@@ -30,12 +30,12 @@ from claude_failover.core.settings import Settings
 from claude_failover.core.spend import nusd
 from claude_failover.core.types import BackendName, Epoch, Kind, Transition
 from claude_failover.credentials.client_key import ClientKey
-from claude_failover.daemon import build
+from claude_failover.credentials.view import CredentialView
+from claude_failover.daemon import build, view
 from claude_failover.daemon.answers import Answers
 from claude_failover.daemon.books import Books
 from claude_failover.daemon.history import History
-from claude_failover.daemon.wealth import Credential
-from claude_failover.errors import ConfigError, DaemonFailed
+from claude_failover.errors import ConfigError, CredentialError, DaemonFailed
 from claude_failover.ledger import Ledger
 from claude_failover.ledger_days import Zone
 from claude_failover.proxy.port import MAX_BODY, DataPort, Generation, World
@@ -96,7 +96,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._drain_s = 30.0
         self._now = False
-        self.credentials: dict[BackendName, Credential] = {}
+        self.credentials: dict[BackendName, CredentialView] = {}
         self._drift = self.began.wall - self.began.monotonic
 
     @property
@@ -124,10 +124,10 @@ class Daemon:
         lines = []
         for backend in self.settings.backends:
             credential = self.credentials.get(backend.name)
-            if credential is not None:
-                state = "ready" if credential.usable else "not usable"
-                hint = f" ({credential.hint})" if credential.hint and not credential.usable else ""
-                lines.append(f"{backend.name}: {state}, {credential.text}{hint}")
+            usable = view.is_usable(backend, credential)
+            hint = f" ({credential.hint})" if credential is not None and credential.hint and not usable else ""
+            text = view.credential_text(backend, credential)
+            lines.append(f"{backend.name}: {'ready' if usable else 'not usable'}, {text}{hint}")
         return tuple(lines)
 
     # --- life ------------------------------------------------------------------------------------
@@ -232,8 +232,9 @@ class Daemon:
         if self._site is not None:
             await self._site.stop()
         deadline = self.clock.now().monotonic + self._drain_s
-        while self.world.in_flight and not self._now and self.clock.now().monotonic < deadline:
-            await asyncio.sleep(0.05)  # noqa: ASYNC110 - looked at for a few seconds, once in a daemon's life
+        # Looked at for a few seconds, once in a life.
+        while self.world.in_flight and not self._now and self.clock.now().monotonic < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         events.emit("daemon.drained", left=self.world.in_flight)
 
     async def close(self) -> None:
@@ -283,19 +284,16 @@ class Daemon:
     async def look_at_credentials(self) -> None:
         """Ask every source what it has; for ``status``, and so that the first failover need not."""
         settings = self.settings
-        found: dict[BackendName, Credential] = {}
+        found: dict[BackendName, CredentialView] = {}
         for backend in settings.backends:
             if backend.kind is Kind.ANTHROPIC:
-                token = self.standing.tokens.status()
-                text = token.text if backend.credential != "client" else "the client's own"
-                if backend.credential == "auto":
-                    text = f"the client's own, else {token.text}"
-                usable = backend.credential != "stored" or token.usable
-                found[backend.name] = Credential(usable, text, backend.base_url, token.expires, token.hint)
+                found[backend.name] = self.standing.tokens.view()
             else:
-                status = await self.standing.aws[backend.name].status()
-                where = f"{status.region or 'no region'}, {backend.scope}"
-                found[backend.name] = Credential(status.usable, status.text, where, status.expires, status.hint)
+                provider = self.standing.aws[backend.name]
+                with contextlib.suppress(CredentialError):
+                    await provider.get()
+                    await provider.region()
+                found[backend.name] = provider.view()
         self.credentials = found
 
     # --- what survives a restart -------------------------------------------------------------------

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from claude_failover.control import status as api
 from claude_failover.core.gates import ANY_MODEL, Gate
 from claude_failover.core.policy import PolicyView
 from claude_failover.core.settings import Backend, Settings
 from claude_failover.core.spend import SpendView
-from claude_failover.core.types import BackendName, Epoch, Instant, Kind
+from claude_failover.core.types import BackendName, Instant, Kind
 from claude_failover.core.views import GateView
+from claude_failover.credentials.view import CredentialView
 from claude_failover.daemon.history import History
-from claude_failover.daemon.wealth import Credential
 
 _STATES = {
     Gate.AVAILABLE: api.State.READY,
@@ -24,7 +27,7 @@ _STATES = {
 
 
 def backend_status(
-    backend: Backend, policy: PolicyView, history: History, credential: Credential, paid: bool
+    backend: Backend, policy: PolicyView, history: History, credential: CredentialView | None, *, paid: bool
 ) -> api.BackendStatus:
     """One backend."""
     gates = [gate for gate in policy.gates if gate.backend == backend.name]
@@ -36,11 +39,11 @@ def backend_status(
         state=_STATES[whole.state] if whole else api.State.READY,
         until=whole.until if whole else None,
         why=whole.why if whole else "",
-        usable=credential.usable,
+        usable=is_usable(backend, credential),
         paid=paid,
-        where=credential.where,
-        credential=credential.text,
-        credential_expires=credential.expires,
+        where=where(backend),
+        credential=credential_text(backend, credential),
+        credential_expires=credential.expires if credential is not None else None,
         models=tuple(_model(gate) for gate in gates if gate.model != ANY_MODEL),
         attempts=attempts,
         failures=failures,
@@ -96,27 +99,56 @@ def spend(view: SpendView | None, notional_nusd: int = 0) -> api.Spend:
     )
 
 
+def is_usable(backend: Backend, credential: CredentialView | None) -> bool:
+    """Whether a request could be tried there at all."""
+    if backend.kind is Kind.ANTHROPIC and backend.credential != "stored":
+        return True
+    return credential is not None and credential.in_use and credential.problem is None
+
+
+def where(backend: Backend) -> str:
+    """Where a backend is: its base URL, or region and scope."""
+    if backend.kind is Kind.ANTHROPIC:
+        return backend.base_url
+    return ", ".join(part for part in (backend.region, backend.scope, backend.endpoint_url) if part)
+
+
+def credential_text(backend: Backend, credential: CredentialView | None) -> str:
+    """Source and kind of what a backend is asked with; never the value."""
+    stored = "none stored"
+    if credential is not None and credential.in_use:
+        ending = f" …{credential.tail}" if credential.tail else ""
+        stored = f"{credential.source}: {credential.kind}{ending}".rstrip(": ")
+    if credential is not None and credential.problem is not None:
+        stored = credential.problem
+    if backend.kind is Kind.BEDROCK or backend.credential == "stored":
+        return stored
+    return "the client's own" if backend.credential == "client" else f"the client's own, else {stored}"
+
+
 def notices(
-    backends: tuple[api.BackendStatus, ...], credentials: dict[BackendName, Credential], now: Instant
+    settings: Settings,
+    backends: tuple[api.BackendStatus, ...],
+    credentials: Mapping[BackendName, CredentialView],
+    now: Instant,
 ) -> list[api.Notice]:
     """What needs the user: credentials that are missing or about to end, backends that are blocked."""
     found = []
-    for backend in backends:
-        credential = credentials[BackendName(backend.name)]
-        if not credential.usable:
-            severity = api.Severity.WARNING if backend.kind == Kind.BEDROCK.value else api.Severity.INFO
-            title = f"{backend.name}: {credential.text}"
-            found.append(api.Notice("credential-missing", title, credential.hint, severity))
-        elif credential.expires is not None and 0 < credential.expires - now.wall < EXPIRY_NOTICE:
-            minutes = round((credential.expires - now.wall) / 60)
-            found.append(
-                api.Notice("credential-expiring", f"{backend.name}: expires in {minutes} min", credential.hint)
-            )
+    for backend, configured in zip(backends, settings.backends, strict=True):
+        credential = credentials.get(configured.name)
+        if not backend.usable:
+            hint = credential.hint or "" if credential is not None else ""
+            found.append(api.Notice("credential-missing", f"{backend.name}: {backend.credential}", hint))
+        elif backend.credential_expires is not None and 0 < backend.credential_expires - now.wall < EXPIRY_NOTICE:
+            minutes = round((backend.credential_expires - now.wall) / 60)
+            hint = credential.hint or "" if credential is not None else ""
+            title = f"{backend.name}: the credential expires in {minutes} min"
+            found.append(api.Notice("credential-expiring", title, hint))
         if backend.state is api.State.BLOCKED:
             title = f"{backend.name} is blocked: {backend.why}"
             found.append(api.Notice("backend-blocked", title, "claude-failover doctor", api.Severity.CRITICAL))
     return found
 
 
-EXPIRY_NOTICE = Epoch(3600.0)
-"""Seconds before its end from which a credential that nothing refreshes is worth a word."""
+EXPIRY_NOTICE: Final = 900.0
+"""Seconds before its end from which a credential that was not refreshed is worth a word."""
