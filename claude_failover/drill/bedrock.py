@@ -21,8 +21,9 @@ from claude_failover.drill.bedrock_access import ACCESS_KEY, API_KEY, SECRET_KEY
 from claude_failover.drill.bedrock_faults import CORAL
 from claude_failover.drill.bedrock_models import Model, on_mantle, on_runtime, path_model
 from claude_failover.drill.messages import Event, Identity, PromptCache, message, parts, sse
+from claude_failover.drill.playback import Part, Reply
 from claude_failover.drill.script import Answer, Drop, Garbage, Refusal, Script, Seen, Step
-from claude_failover.drill.server import Part, Reply, SimulatedServer
+from claude_failover.drill.server import SimulatedServer
 from claude_failover.drill.sigv4 import Credential, forbidden
 
 _INVOKE = re.compile(r"/model/(?P<model>[^/]+)/(?P<operation>invoke|invoke-with-response-stream)\Z")

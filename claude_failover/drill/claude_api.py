@@ -17,8 +17,9 @@ from claude_failover.drill import claude_rules
 from claude_failover.drill.claude_faults import Plan, classic
 from claude_failover.drill.claude_rules import Caller
 from claude_failover.drill.messages import Identity, PromptCache, message, parts, sse
+from claude_failover.drill.playback import Part, Reply
 from claude_failover.drill.script import Answer, Drop, Garbage, Refusal, Script, Seen, Step
-from claude_failover.drill.server import Part, Reply, SimulatedServer
+from claude_failover.drill.server import SimulatedServer
 
 OAUTH_TOKEN = "sk-ant-oat01-simulated-and-worth-nothing"  # noqa: S105 - made up, for loopback only
 API_KEY = "sk-ant-api03-simulated-and-worth-nothing"

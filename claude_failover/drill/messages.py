@@ -15,13 +15,15 @@ from hashlib import sha256
 from typing import Any
 
 from claude_failover.core.types import Usage
+from claude_failover.drill.playback import Part
 from claude_failover.drill.script import Answer, Block, InBand, Text, Thinking, ToolUse, reached
-from claude_failover.drill.server import Part
 
 BYTES_PER_TOKEN = 4
 """The usual rule of thumb; what matters is that both sides of a comparison use what was said on the wire."""
 
 CACHE_ENTRIES = 10_000
+
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +237,7 @@ def _block_events(index: int, block: Block) -> Iterator[Event]:
 
 def sse(event: Event) -> bytes:
     """One server-sent event, in the API's own spelling: two lines and an empty one."""
-    data = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
-    return f"event: {event.name}\ndata: {data}\n\n".encode()
+    return f"event: {event.name}\ndata: {_COMPACT(event.data)}\n\n".encode()
 
 
 def parts(answer: Answer, identity: Identity, prompt: Usage, encode: Callable[[Event], bytes]) -> Iterator[Part]:

@@ -9,54 +9,28 @@ strict: what is not HTTP/1.1 as a careful client sends it is answered 400 and no
 from __future__ import annotations
 
 import asyncio
-import gzip
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.utils import formatdate
 from types import TracebackType
 from typing import Self
 
 from claude_failover.clock import Clock, SystemClock
-from claude_failover.core.types import Headers, Usage
+from claude_failover.core.types import Usage
 from claude_failover.drill.http1 import BadRequest, ClientLeft, Connection, phrase
-from claude_failover.drill.script import HEALTHY, Drop, Garbage, How, Seen, Wire, reached
+from claude_failover.drill.playback import Body, Playback, Reply
+from claude_failover.drill.script import Drop, Garbage, How, Seen
 
 KEPT_REQUESTS = 2_000
-"""How many requests a simulator remembers: enough for a scenario, bounded for a soak."""
+KEPT_BYTES = 64 << 20
+"""How many requests a simulator remembers, and how much of bodies: enough for a scenario, bounded for a soak."""
 
 RESET_GRACE = 0.02
 """Seconds between the last bytes and a reset."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One event of a body, or all of a body that is no stream."""
-
-    data: bytes
-    name: str = ""
-    """The event's name, for marks."""
-    gap: float = 0.0
-    """Seconds after the part before it."""
-    usage: Usage | None = None
-    """The answer's usage as far as a client that got this part can know it; cumulative."""
-    last: bool = False
-    """With this part the answer is complete."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A response, before the wire does what it does to it."""
-
-    status: int
-    headers: Headers
-    parts: Iterable[Part] = ()
-    wire: Wire = HEALTHY
-    stream: bool = False
-    content_type: str = "application/json"
 
 
 def total(left: Usage, right: Usage) -> Usage:
@@ -82,7 +56,8 @@ class SimulatedServer:
         self.clock: Clock = clock or SystemClock()
         self.max_body = max_body
         self.port = 0
-        self.requests: deque[Seen] = deque(maxlen=KEPT_REQUESTS)
+        self.requests: deque[Seen] = deque()
+        self._kept_bytes = 0
         self.count = 0
         """Requests that arrived, also those no longer in :attr:`requests`."""
         self.connections = 0
@@ -193,8 +168,7 @@ class SimulatedServer:
                     self.count, head.method, head.target, head.headers, body, connection.number,
                     asyncio.get_running_loop().time(),
                 )  # fmt: skip
-                self.requests.append(seen)
-                self._notify()
+                self._remember(seen)
                 answering = True
                 if not await self._play(connection, seen, await self.answer(seen)):
                     return
@@ -206,6 +180,13 @@ class SimulatedServer:
         finally:
             connection.transport.close()
             self._notify()
+
+    def _remember(self, request: Seen) -> None:
+        self.requests.append(request)
+        self._kept_bytes += len(request.body)
+        while len(self.requests) > KEPT_REQUESTS or (self._kept_bytes > KEPT_BYTES and len(self.requests) > 1):
+            self._kept_bytes -= len(self.requests.popleft().body)
+        self._notify()
 
     async def answer(self, request: Seen) -> Reply | Drop | Garbage:
         """Decide what to answer. Subclasses do."""
@@ -227,10 +208,10 @@ class SimulatedServer:
         for status in wire.interim:
             await connection.send(f"HTTP/1.1 {status} {phrase(status)}\r\n\r\n".encode())
         await connection.pause(wire.before_head)
-        body = _Body(request, reply)
+        body = Body(request, reply)
         await connection.send(body.head(self._date()))
         await connection.pause(wire.after_head)
-        playback = _Playback(connection, body, wire)
+        playback = Playback(connection, body, wire)
         try:
             how = await playback.run()
             if how is How.RESET:
@@ -266,130 +247,3 @@ class SimulatedServer:
         if sock is not None and sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.transport.abort()
-
-
-class _Playback:
-    """A body on its way: the parts at their times, with the wire's stall and cut."""
-
-    def __init__(self, connection: Connection, body: _Body, wire: Wire) -> None:
-        self._connection = connection
-        self._body = body
-        self._wire = wire
-        self._stall = wire.stall
-        self._inserted = False
-        self._sent = 0
-        self._last = ""
-        self.visible: Usage | None = None
-        """What a client could know of the usage by now."""
-        self.complete = False
-
-    async def run(self) -> How:
-        """Send the body; returns how the connection is to go on, ``END`` being the normal way."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        cut = self._wire.cut
-        for part in self._body.parts():
-            data = await self._stalled(self._spoiled(part.data))
-            if cut is not None and reached(cut.at, self._sent, self._last):
-                await self._send(data[: cut.extra_bytes])
-                return cut.how
-            if part.gap:
-                due += part.gap
-                await self._connection.pause(due - loop.time())
-            await self._send(data)
-            self._sent, self._last = self._sent + 1, part.name
-            self.visible = part.usage or self.visible
-            self.complete = self.complete or part.last
-        if cut is not None and reached(cut.at, self._sent, self._last):
-            return cut.how
-        return How.END
-
-    def _spoiled(self, data: bytes) -> bytes:
-        """The part with what the wire adds before it, or changes in it."""
-        wire = self._wire
-        if wire.corrupt is not None and reached(wire.corrupt, self._sent, self._last):
-            middle = len(data) // 2
-            data = data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
-        if wire.insert and not self._inserted and reached(wire.insert_at, self._sent, self._last):
-            self._inserted = True
-            data = wire.insert + data
-        return data
-
-    async def _stalled(self, data: bytes) -> bytes:
-        """Fall silent if it is time to; returns what is left to send of the part."""
-        stall = self._stall
-        if stall is None or not reached(stall.at, self._sent, self._last):
-            return data
-        self._stall = None
-        await self._send(data[: stall.extra_bytes])
-        await self._connection.pause(stall.seconds)
-        return data[stall.extra_bytes :]
-
-    async def _send(self, data: bytes) -> None:
-        for piece in self._body.pieces(data):
-            await self._connection.send(piece)
-            if self._wire.drip:
-                await self._connection.pause(self._wire.drip_gap)
-                await asyncio.sleep(0)
-
-
-class _Body:
-    """A reply's bytes under its framing."""
-
-    def __init__(self, request: Seen, reply: Reply) -> None:
-        self._reply = reply
-        self._wire = reply.wire
-        self._bare = request.method == "HEAD" or reply.status in (204, 304)
-        framing = self._wire.framing
-        if framing == "auto":
-            framing = "chunked" if reply.stream and not self._wire.length_error else "length"
-        self._chunked = framing == "chunked" and not self._bare
-        self._parts: Iterable[Part] = reply.parts
-        if self._wire.body is not None:
-            self._parts = (Part(self._wire.body, "body"),)
-        if self._wire.gzip:
-            self._parts = self._zipped()
-        self._length: int | None = None
-        if framing == "length":
-            self._parts = tuple(self._parts)
-            self._length = sum(len(part.data) for part in self._parts) + self._wire.length_error
-        wants_close = (request.header("connection") or "").lower() == "close"
-        self.keeps_open = not (
-            framing == "close" or self._wire.close or wants_close or (self._wire.length_error and not self._bare)
-        )
-        self.end = b"0\r\n\r\n" if self._chunked else b""
-
-    def _zipped(self) -> tuple[Part, ...]:
-        parts = tuple(self._parts)
-        plain = b"".join(part.data for part in parts)
-        data = gzip.compress(plain, mtime=0) if self._wire.gzip == "good" else b"\x1f\x8b\x08\x00broken" + plain
-        usage = next((part.usage for part in reversed(parts) if part.usage is not None), None)
-        return (Part(data, "body", 0.0, usage, last=any(part.last for part in parts)),)
-
-    def head(self, date: str) -> bytes:
-        reply, wire = self._reply, self._wire
-        lines = [f"HTTP/1.1 {reply.status} {phrase(reply.status)}"]
-        if not any(name.lower() == "date" for name, _ in reply.headers):
-            lines.append(f"date: {date}")
-        kind = reply.content_type if wire.content_type == "auto" else wire.content_type
-        if kind:
-            lines.append(f"content-type: {kind}")
-        if wire.gzip:
-            lines.append("content-encoding: gzip")
-        if self._chunked:
-            lines.append("transfer-encoding: chunked")
-        elif self._length is not None:
-            lines.append(f"content-length: {self._length}")
-        if not self.keeps_open:
-            lines.append("connection: close")
-        lines.extend(f"{name}: {value}" for name, value in reply.headers)
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-    def parts(self) -> Iterator[Part]:
-        return iter(()) if self._bare else iter(self._parts)
-
-    def pieces(self, data: bytes) -> Iterator[bytes]:
-        size = self._wire.drip or len(data) or 1
-        for start in range(0, len(data), size):
-            piece = data[start : start + size]
-            yield b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece

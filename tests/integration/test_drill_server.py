@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from claude_failover.clock import FakeClock
+from claude_failover.drill import server
 from claude_failover.drill.script import (
     Answer,
     Cut,
@@ -292,6 +293,18 @@ async def test_half_a_request_is_no_request() -> None:
                 await writer.drain()
         await claude.until(lambda: claude.connections == 2 and not claude.open_connections)
         assert (claude.count, claude.gone) == (0, 0)
+
+
+async def test_what_is_remembered_is_bounded_in_number_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with simulated_claude() as claude:
+        monkeypatch.setattr(server, "KEPT_REQUESTS", 2)
+        for _ in range(3):
+            await ask(claude.port)
+        assert [seen.number for seen in claude.requests] == [2, 3]
+        monkeypatch.setattr(server, "KEPT_BYTES", 1)
+        await ask(claude.port)
+        assert [seen.number for seen in claude.requests] == [4]
+        assert claude.count == 4
 
 
 async def test_gaps_keep_to_a_schedule() -> None:

@@ -26,8 +26,8 @@ from claude_failover.drill.bedrock import SimulatedBedrock
 from claude_failover.drill.bedrock_access import API_KEY
 from claude_failover.drill.bedrock_models import MODELS
 from claude_failover.drill.claude_rules import BETAS
+from claude_failover.drill.playback import Reply
 from claude_failover.drill.script import Seen
-from claude_failover.drill.server import Reply
 
 CATALOG = Catalog.build(yaml.safe_load((files("claude_failover") / "data" / "models.yaml").read_text("utf-8")), {})
 
