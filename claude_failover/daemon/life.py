@@ -35,7 +35,7 @@ from claude_failover.daemon import build, view
 from claude_failover.daemon.answers import Answers
 from claude_failover.daemon.books import Books
 from claude_failover.daemon.history import History
-from claude_failover.errors import ConfigError, CredentialError, DaemonFailed
+from claude_failover.errors import ConfigError, DaemonFailed
 from claude_failover.ledger import Ledger
 from claude_failover.ledger_days import Zone
 from claude_failover.proxy.port import MAX_BODY, DataPort, Generation, World
@@ -287,13 +287,9 @@ class Daemon:
         found: dict[BackendName, CredentialView] = {}
         for backend in settings.backends:
             if backend.kind is Kind.ANTHROPIC:
-                found[backend.name] = self.standing.tokens.view()
+                found[backend.name] = self.standing.tokens.status()
             else:
-                provider = self.standing.aws[backend.name]
-                with contextlib.suppress(CredentialError):
-                    await provider.get()
-                    await provider.region()
-                found[backend.name] = provider.view()
+                found[backend.name] = await self.standing.aws[backend.name].status()
         self.credentials = found
 
     # --- what survives a restart -------------------------------------------------------------------

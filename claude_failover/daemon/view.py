@@ -41,7 +41,7 @@ def backend_status(
         why=whole.why if whole else "",
         usable=is_usable(backend, credential),
         paid=paid,
-        where=where(backend),
+        where=where(backend, credential),
         credential=credential_text(backend, credential),
         credential_expires=credential.expires if credential is not None else None,
         models=tuple(_model(gate) for gate in gates if gate.model != ANY_MODEL),
@@ -103,24 +103,20 @@ def is_usable(backend: Backend, credential: CredentialView | None) -> bool:
     """Whether a request could be tried there at all."""
     if backend.kind is Kind.ANTHROPIC and backend.credential != "stored":
         return True
-    return credential is not None and credential.in_use and credential.problem is None
+    return credential is not None and credential.usable
 
 
-def where(backend: Backend) -> str:
+def where(backend: Backend, credential: CredentialView | None) -> str:
     """Where a backend is: its base URL, or region and scope."""
+    region = backend.region or (credential.region if credential is not None else "")
     if backend.kind is Kind.ANTHROPIC:
         return backend.base_url
-    return ", ".join(part for part in (backend.region, backend.scope, backend.endpoint_url) if part)
+    return ", ".join(part for part in (region, backend.scope, backend.endpoint_url) if part)
 
 
 def credential_text(backend: Backend, credential: CredentialView | None) -> str:
     """Source and kind of what a backend is asked with; never the value."""
-    stored = "none stored"
-    if credential is not None and credential.in_use:
-        ending = f" …{credential.tail}" if credential.tail else ""
-        stored = f"{credential.source}: {credential.kind}{ending}".rstrip(": ")
-    if credential is not None and credential.problem is not None:
-        stored = credential.problem
+    stored = credential.text if credential is not None else "not looked at yet"
     if backend.kind is Kind.BEDROCK or backend.credential == "stored":
         return stored
     return "the client's own" if backend.credential == "client" else f"the client's own, else {stored}"
@@ -137,11 +133,11 @@ def notices(
     for backend, configured in zip(backends, settings.backends, strict=True):
         credential = credentials.get(configured.name)
         if not backend.usable:
-            hint = credential.hint or "" if credential is not None else ""
+            hint = credential.hint if credential is not None else ""
             found.append(api.Notice("credential-missing", f"{backend.name}: {backend.credential}", hint))
         elif backend.credential_expires is not None and 0 < backend.credential_expires - now.wall < EXPIRY_NOTICE:
             minutes = round((backend.credential_expires - now.wall) / 60)
-            hint = credential.hint or "" if credential is not None else ""
+            hint = credential.hint if credential is not None else ""
             title = f"{backend.name}: the credential expires in {minutes} min"
             found.append(api.Notice("credential-expiring", title, hint))
         if backend.state is api.State.BLOCKED:
