@@ -18,7 +18,8 @@ import base64
 import binascii
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -30,7 +31,7 @@ from claude_failover.credentials import aws_chain
 from claude_failover.credentials.aws_chain import AwsKeys
 from claude_failover.credentials.secret import Secret
 from claude_failover.credentials.threads import in_thread
-from claude_failover.credentials.view import CredentialView
+from claude_failover.credentials.view import CredentialView, of_error
 from claude_failover.errors import CredentialError
 
 LIMIT: Final = 20.0
@@ -44,6 +45,9 @@ LAST_MOMENT: Final = 60.0
 
 CALM: Final = 10.0
 """Seconds between two forced refreshes, and after a failure: twenty requests refused at once are one refresh."""
+
+GLANCE: Final = 0.5
+"""Seconds that a status waits for a chain that nobody has asked before; ``start`` must not take longer than 1 s."""
 
 LOOK_EVERY: Final = 1.0
 """Seconds between two looks at the files."""
@@ -66,8 +70,9 @@ class AwsProvider:
     Args:
         profile: From the configuration; ``None`` = botocore's rule (``AWS_PROFILE``, default).
         region: From the configuration.
-        store: Where a Bedrock API key may be stored.
+        environ: For what we read ourselves; botocore reads the process's own environment.
         clock: The daemon's.
+        store: Where a Bedrock API key may be stored.
         load: The chain; tests hand in their own.
     """
 
@@ -75,12 +80,15 @@ class AwsProvider:
         self,
         profile: str | None = None,
         region: str | None = None,
-        store: StoredKey | None = None,
+        environ: Mapping[str, str] = os.environ,
         clock: Clock | None = None,
+        *,
+        store: StoredKey | None = None,
         load: Callable[[str | None], AwsKeys] = aws_chain.load,
     ) -> None:
         self._profile = profile
         self._region = region
+        self._environ = environ
         self._store = store
         self._clock = clock or SystemClock()
         self._load = load
@@ -124,7 +132,7 @@ class AwsProvider:
             CredentialError: None is configured anywhere.
         """
         if self._region is None:
-            named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+            named = self._environ.get("AWS_REGION") or self._environ.get("AWS_DEFAULT_REGION")
             if named:
                 return named
             profile = self._profile
@@ -135,20 +143,24 @@ class AwsProvider:
             )
         return self._region
 
-    def view(self) -> CredentialView:
-        """What is known without asking anybody."""
-        key = os.environ.get(BEARER_VARIABLE)
-        keys = _bearer(Secret(key), BEARER_VARIABLE) if key else self._keys
-        if keys is None:
-            problem: str | None = str(self._error) if self._error else "not asked for yet"
-            return CredentialView("AWS", problem=problem, hint=self._error.hint if self._error else None)
-        ended = keys.expires is not None and keys.expires <= self._clock.now().wall
-        problem = str(self._error) if self._error else "expired" if ended else None
-        hint = self._error.hint if self._error else None
-        return CredentialView(keys.source, keys.kind, keys.expires, keys.tail, not ended, problem, hint)
+    async def status(self) -> CredentialView:
+        """What there is. Looks for it if nobody has, but waits only a moment for the answer."""
+        region = ""
+        try:
+            async with asyncio.timeout(GLANCE):
+                region = await self.region()
+                keys = await self.get()
+        except TimeoutError:
+            return CredentialView("AWS", "being looked up", region=region)
+        except CredentialError as error:
+            return replace(of_error("AWS", error), region=region)
+        if keys.expires is not None and keys.expires <= self._clock.now().wall:
+            return CredentialView(keys.source, problem=f"{keys.source}: expired", region=region)
+        warning = f"refresh failed: {self._error}" if self._error is not None and keys.api_key is None else ""
+        return CredentialView(keys.source, keys.kind, keys.expires, keys.tail, warning=warning, region=region)
 
     async def _api_key(self) -> AwsKeys | None:
-        named = os.environ.get(BEARER_VARIABLE)
+        named = self._environ.get(BEARER_VARIABLE)
         if named:
             return _checked(_bearer(Secret(named), BEARER_VARIABLE), self._clock)
         stored = await self._store.bedrock_key() if self._store is not None else None

@@ -188,7 +188,7 @@ async def test_an_expired_sso_login_says_what_to_type_and_recovers_after_it(
     with pytest.raises(CredentialError, match=r"the AWS SSO login has expired \(profile work\)") as caught:
         await provider.get()
     assert caught.value.hint == "aws sso login --profile work"
-    assert provider.view().hint == "aws sso login --profile work"
+    assert (await provider.status()).hint == "aws sso login --profile work"
     sso_token(aws, SOON)
     role = {"accessKeyId": "ASIASSO", "secretAccessKey": "s", "sessionToken": "t", "expiration": 4_000_000_000_000}
     endpoint.answers = [(200, json.dumps({"roleCredentials": role}))]

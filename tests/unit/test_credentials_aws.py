@@ -58,7 +58,7 @@ async def until(done: Callable[[], bool]) -> None:
 async def test_keys_are_loaded_once_for_any_number_of_requests() -> None:
     clock = FakeClock()
     chain = Chain(clock)
-    provider = AwsProvider(clock=clock, load=chain)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     found = await asyncio.gather(*(provider.get() for _ in range(50)))
     assert {keys.access_key for keys in found} == {"AKIA0001"}
     clock.advance(HOUR / 2)
@@ -69,13 +69,13 @@ async def test_keys_are_loaded_once_for_any_number_of_requests() -> None:
 async def test_requests_go_on_with_the_old_keys_while_new_ones_are_got_ahead_of_their_end() -> None:
     clock = FakeClock()
     chain = Chain(clock)
-    provider = AwsProvider(clock=clock, load=chain)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     await provider.get()
     chain.gate = threading.Event()
     clock.advance(HOUR - 14 * 60)
     assert [(await provider.get()).access_key for _ in range(3)] == ["AKIA0001"] * 3
     chain.gate.set()
-    await until(lambda: provider.view().tail == "0002")
+    await until(lambda: provider._keys is not None and provider._keys.access_key == "AKIA0002")
     assert (await provider.get()).access_key == "AKIA0002"
     assert chain.loads == 2
 
@@ -83,7 +83,7 @@ async def test_requests_go_on_with_the_old_keys_while_new_ones_are_got_ahead_of_
 async def test_in_the_last_minute_a_request_waits_for_new_keys() -> None:
     clock = FakeClock()
     chain = Chain(clock)
-    provider = AwsProvider(clock=clock, load=chain)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     await provider.get()
     clock.advance(HOUR - 59)
     assert (await provider.get()).access_key == "AKIA0002"
@@ -92,25 +92,26 @@ async def test_in_the_last_minute_a_request_waits_for_new_keys() -> None:
 async def test_a_failed_refresh_leaves_the_old_keys_in_use_until_they_end() -> None:
     clock = FakeClock()
     chain = Chain(clock)
-    provider = AwsProvider(clock=clock, load=chain)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     await provider.get()
     chain.fails = CredentialError("the AWS SSO login has expired", hint="aws sso login")
     clock.advance(HOUR - 10 * 60)
     assert (await provider.get()).access_key == "AKIA0001"
-    await until(lambda: provider.view().problem is not None)
+    await until(lambda: provider._error is not None)
     assert (await provider.get()).access_key == "AKIA0001"
-    assert provider.view().hint == "aws sso login"
+    status = await provider.status()
+    assert (status.usable, status.warning) == (True, "refresh failed: the AWS SSO login has expired")
     clock.advance(10 * 60)
     with pytest.raises(CredentialError, match="SSO login has expired"):
         await provider.get()
-    assert provider.view().in_use is False
+    assert (await provider.status()).hint == "aws sso login"
 
 
 async def test_a_failure_is_remembered_for_a_moment_and_not_longer() -> None:
     clock = FakeClock()
     chain = Chain(clock)
     chain.fails = ZeroDivisionError("secret")
-    provider = AwsProvider(clock=clock, load=chain)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     for _ in range(3):
         with pytest.raises(CredentialError, match="could not be got: ZeroDivisionError"):
             await provider.get()
@@ -124,7 +125,7 @@ async def test_a_login_is_noticed_at_once(home: Path) -> None:
     clock = FakeClock()
     chain = Chain(clock)
     chain.fails = CredentialError("expired")
-    provider = AwsProvider(clock=clock, load=chain)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     with pytest.raises(CredentialError):
         await provider.get()
     chain.fails = None
@@ -137,7 +138,7 @@ async def test_a_login_is_noticed_at_once(home: Path) -> None:
 async def test_static_keys_are_read_again_when_their_file_changes(home: Path) -> None:
     clock = FakeClock()
     chain = Chain(clock, lives=None)
-    provider = AwsProvider(clock=clock, load=chain)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     await provider.get()
     (home / ".aws" / "credentials").write_text("[default]\n")
     assert (await provider.get()).access_key == "AKIA0001"  # looked less than a second ago
@@ -148,7 +149,7 @@ async def test_static_keys_are_read_again_when_their_file_changes(home: Path) ->
 async def test_twenty_refusals_at_once_are_one_refresh() -> None:
     clock = FakeClock()
     chain = Chain(clock)
-    provider = AwsProvider(clock=clock, load=chain)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     await provider.get()
     clock.advance(60)
     found = await asyncio.gather(*(provider.get(True) for _ in range(20)))
@@ -162,7 +163,7 @@ async def test_a_request_that_is_given_up_does_not_stop_the_load() -> None:
     clock = FakeClock()
     chain = Chain(clock)
     chain.gate = threading.Event()
-    provider = AwsProvider(clock=clock, load=chain)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await provider.get()
@@ -175,7 +176,7 @@ async def test_a_chain_that_hangs_is_given_up_with_a_message(monkeypatch: pytest
     clock = FakeClock()
     chain = Chain(clock)
     chain.gate = threading.Event()
-    provider = AwsProvider(clock=clock, load=chain)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     for _ in range(3):  # and the others do not wait for it again
         with pytest.raises(CredentialError, match="did not come within"):
             await provider.get()
@@ -199,7 +200,7 @@ async def test_an_api_key_of_the_environment_wins_over_a_stored_one_and_that_ove
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = FakeClock()
-    provider = AwsProvider(store=Stored("ABSKstored-key-000000000"), clock=clock, load=Chain(clock))
+    provider = AwsProvider(region="us-east-1", store=Stored("ABSKstored-key-000000000"), clock=clock, load=Chain(clock))
     stored = await provider.get()
     assert stored.api_key is not None
     assert (stored.source, stored.api_key.reveal()) == ("stored Bedrock API key", "ABSKstored-key-000000000")
@@ -207,7 +208,7 @@ async def test_an_api_key_of_the_environment_wins_over_a_stored_one_and_that_ove
     named = await provider.get(True)
     assert named.api_key is not None
     assert (named.source, named.kind, named.tail) == ("AWS_BEARER_TOKEN_BEDROCK", "api key", "0001")
-    assert provider.view().kind == "api key"
+    assert (await provider.status()).text == "api key …0001 from AWS_BEARER_TOKEN_BEDROCK"
     monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK")
     assert (await AwsProvider(store=Stored(None), clock=clock, load=Chain(clock)).get()).access_key == "AKIA0001"
 
@@ -224,7 +225,7 @@ async def test_a_short_term_key_says_itself_when_it_ends(monkeypatch: pytest.Mon
     clock.advance(6 * HOUR)
     with pytest.raises(CredentialError, match="has expired"):
         await AwsProvider(clock=clock).get()
-    assert AwsProvider(clock=clock).view().problem == "expired"
+    assert "has expired" in (await AwsProvider(region="us-east-1", clock=clock).status()).problem
 
 
 @pytest.mark.parametrize("junk", ["bedrock-api-key-", "bedrock-api-key-!!!", "bedrock-api-key-" + "eA=="])
@@ -244,5 +245,20 @@ async def test_the_region_is_the_config_s_then_the_environment_s(monkeypatch: py
     assert await AwsProvider(region="ap-northeast-1").region() == "ap-northeast-1"
 
 
-def test_before_anything_was_asked_the_view_says_so() -> None:
-    assert AwsProvider().view().problem == "not asked for yet"
+async def test_a_status_looks_for_the_keys_but_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("claude_failover.credentials.aws.GLANCE", 0.05)
+    clock = FakeClock()
+    chain = Chain(clock)
+    chain.gate = threading.Event()
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
+    status = await provider.status()
+    assert (status.usable, status.text, status.region) == (True, "being looked up from AWS", "us-east-1")
+    chain.gate.set()
+    await provider.get()
+    assert (await provider.status()).text == "temporary keys …0001 from test"
+
+
+async def test_keys_that_come_expired_are_no_use() -> None:
+    clock = FakeClock()
+    provider = AwsProvider(region="us-east-1", clock=clock, load=Chain(clock, lives=-1.0))
+    assert (await provider.status()).problem == "test: expired"
