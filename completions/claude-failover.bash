@@ -12,6 +12,7 @@ _claude_failover() {
             " env") command="env" ;;
             " shell-init") command="shell-init" ;;
             " force-backend") command="force-backend" ;;
+            " force") command="force-backend" ;;
             " costs") command="costs" ;;
             " logs") command="logs" ;;
             " explain") command="explain" ;;
@@ -46,27 +47,27 @@ _claude_failover() {
     esac
     case "$command" in
         "") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--config --verbose --version -h --help" -- "$current")); else COMPREPLY=($(compgen -W "start stop restart reload status run env shell-init force-backend costs logs explain models config statusline completion" -- "$current")); fi ;;
-        "start") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--foreground --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "stop") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--drain --now --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "restart") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--drain --now --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "reload") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "status") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--watch -w --check --short --json --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "run") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--backend --budget --direct-if-down --ephemeral --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "env") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--shell --unset --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "shell-init") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--help" -- "$current")); else COMPREPLY=($(compgen -W "bash zsh fish" -- "$current")); fi ;;
-        "force-backend") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--for --model --json --help" -- "$current")); else COMPREPLY=($(compgen -W "claude bedrock auto" -- "$current")); fi ;;
-        "costs") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--today --month --since --until --by --json --csv --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "logs") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--follow -f --lines -n --level --since --audit --json --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "explain") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json --help" -- "$current")); else COMPREPLY=($(compgen -W "last" -- "$current")); fi ;;
-        "models") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--refresh --json --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "config") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--help" -- "$current")); else COMPREPLY=($(compgen -W "init path check show import" -- "$current")); fi ;;
-        "config init") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--force --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "config path") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--all --json --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "config check") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "config show") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json --claude-settings --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "config import") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-o --output --force --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "statusline") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
-        "completion") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--help" -- "$current")); else COMPREPLY=($(compgen -W "bash zsh fish" -- "$current")); fi ;;
+        "start") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--foreground -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "stop") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--drain --now -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "restart") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--drain --now -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "reload") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "status") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--watch -w --check --short --json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "run") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--backend --budget --direct-if-down --ephemeral -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "env") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--shell --unset -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "shell-init") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "bash zsh fish" -- "$current")); fi ;;
+        "force-backend") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--for --model --json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "claude bedrock auto" -- "$current")); fi ;;
+        "costs") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--today --month --since --until --by --json --csv -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "logs") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--follow -f --lines -n --level --since --audit --json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "explain") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "last" -- "$current")); fi ;;
+        "models") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--refresh --json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "config") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "init path check show import" -- "$current")); fi ;;
+        "config init") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--force -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "config path") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--all --json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "config check") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "config show") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json --claude-settings -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "config import") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-o --output --force -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "statusline") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "completion") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "bash zsh fish" -- "$current")); fi ;;
     esac
 }
 complete -o default -F _claude_failover claude-failover

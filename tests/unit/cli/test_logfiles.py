@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,7 +169,7 @@ def test_follow_shows_what_is_wanted_until_told_to_stop(tmp_path: Path) -> None:
 
 
 def test_a_line_for_people_has_local_time_level_name_and_fields() -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "backend": "claude",
         "ttfb_s": 0.410,
         "detail": "two words",
