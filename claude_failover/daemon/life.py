@@ -43,6 +43,9 @@ from claude_failover.proxy.port import MAX_BODY, DataPort, Generation, World
 BACKLOG: Final = 2048
 """aiohttp's 128 makes a thousand clients that start at once wait a second for their SYN to be sent again (measured)."""
 
+KEEPALIVE: Final = 90.0
+"""Seconds that an idle connection of a client stays open; Claude Code thinks longer than aiohttp's own 75."""
+
 UPKEEP: Final = 1.0
 """Seconds between two looks at what must be saved, closed, refreshed."""
 
@@ -160,11 +163,14 @@ class Daemon:
     async def _listen(self, key: ClientKey | None) -> None:
         listen = self.settings.listen
         server = web.Server(
-            DataPort(self.world).handle, handler_cancellation=True, request_factory=_big_request, auto_decompress=False
+            DataPort(self.world).handle,
+            handler_cancellation=True,
+            request_factory=_big_request,
+            auto_decompress=False,
+            keepalive_timeout=KEEPALIVE,
+            access_log=None,
         )
-        self._server = web.ServerRunner(
-            server, handler_cancellation=True, access_log=None, keepalive_timeout=90.0, shutdown_timeout=1.0
-        )
+        self._server = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._server.setup()
         site = web.TCPSite(self._server, listen.host, listen.port, backlog=BACKLOG)
         try:
@@ -381,9 +387,9 @@ def _ledger_says(name: str, facts: Mapping[str, str | int]) -> None:
         events.emit("ledger.failed", what=name, **facts)
 
 
-def _big_request(*args: Any, **kwargs: Any) -> web.BaseRequest:
+def _big_request(*parts: Any) -> web.BaseRequest:
     """A request whose body may be as large as the data port takes; aiohttp's own limit is 1 MiB."""
-    return web.BaseRequest(*args, client_max_size=MAX_BODY, **kwargs)
+    return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=MAX_BODY)
 
 
 def _cannot_listen(error: OSError, host: str, port: int) -> Exception:
