@@ -13,7 +13,7 @@ The parts: :mod:`~claude_failover.config_paths` (places; the only part that ``st
 
 from __future__ import annotations
 
-from claude_failover.config_load import Loaded, load
+from claude_failover.config_load import Loaded, load, read_prices
 from claude_failover.config_paths import (
     Paths,
     check_private_directory,
@@ -29,5 +29,6 @@ __all__ = [
     "find_paths",
     "load",
     "make_private_directory",
+    "read_prices",
     "write_private",
 ]

@@ -19,7 +19,7 @@ from claude_failover.config_draft import Draft, Origin
 from claude_failover.config_file import take_file
 from claude_failover.config_paths import check_private_file, find_paths
 from claude_failover.config_rules import Rule, Unfit
-from claude_failover.config_yaml import MAX_BYTES, Problem, read
+from claude_failover.config_yaml import MAX_BYTES, Problem, bare, read
 from claude_failover.core.settings import Settings
 from claude_failover.errors import ConfigError
 
@@ -57,19 +57,45 @@ def load(
     """
     environ = os.environ if environ is None else environ
     path = find_paths(config, environ).config_file
+    data = _content(path)
+    if data is None and (config or environ.get("CLAUDE_FAILOVER_CONFIG")):
+        raise ConfigError(f"{path}: no such file", hint="claude-failover config init")
+    loaded = parse(data or b"", name=str(path), environ=environ, flags=flags)
+    if loaded.settings.cost_tracking.price_file is not None:
+        read_prices(loaded.settings.cost_tracking.price_file)  # so that `config check` finds what is wrong there
+    return loaded if data is None else replace(loaded, path=path)
+
+
+def _content(path: Path) -> bytes | None:
+    """Read a file that only its owner can have written; ``None`` if there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError as error:
-        if config or environ.get("CLAUDE_FAILOVER_CONFIG"):
-            raise ConfigError(f"{path}: no such file", hint="claude-failover config init") from error
-        return parse(b"", environ=environ, flags=flags)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint=f"ls -l {path}") from error
     with os.fdopen(descriptor, "rb") as file:
         check_private_file(path, os.fstat(file.fileno()))
-        data = file.read(MAX_BYTES + 1)
-    loaded = parse(data, name=str(path), environ=environ, flags=flags)
-    return replace(loaded, path=path)
+        return file.read(MAX_BYTES + 1)
+
+
+def read_prices(file: str) -> dict[str, object]:
+    """Read the user's own prices, for :meth:`~claude_failover.core.prices.PriceTable.build`, which knows their shape.
+
+    Raises:
+        ConfigError: There is no such file, others could have written it, or it is not YAML that can be read.
+    """
+    path = Path(file).expanduser()
+    data = _content(path)
+    if data is None:
+        raise ConfigError(f"cost_tracking.price_file: {path}: no such file", hint="claude-failover config show")
+    document = read(data)
+    if document.problems:
+        raise ConfigError("\n".join(f"{path}:{problem.line}: {problem.text}" for problem in sorted(document.problems)))
+    found = {} if document.tree is None else bare(document.tree)
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}:1: expected keys such as models:", hint="claude-failover config show")
+    return found
 
 
 def parse(

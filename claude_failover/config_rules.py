@@ -12,6 +12,7 @@ import binascii
 import ipaddress
 import math
 import re
+import shlex
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -287,6 +288,15 @@ def _check_timezone(value: str) -> str | None:
     return None
 
 
+def _check_command(value: str) -> str | None:
+    if "\0" in value:
+        return "it holds a NUL"
+    try:
+        return None if shlex.split(value) else ""
+    except ValueError as error:
+        return str(error).lower()
+
+
 def _matches(pattern: re.Pattern[str]) -> Callable[[str], str | None]:
     return lambda value: None if pattern.match(value) else ""
 
@@ -300,7 +310,8 @@ REGION: Final = text("an AWS region such as us-west-2", _matches(_REGION))
 PROFILE: Final = text(
     "the name of an AWS profile", lambda value: None if value.isprintable() and not value.isspace() else ""
 )
-COMMAND: Final = text("a shell command", lambda value: "it holds a NUL" if "\0" in value else None)
+COMMAND: Final = text("a command and its arguments", _check_command)
+FILE: Final = text("an absolute path (~ is your home)", lambda value: None if value.startswith(("/", "~/")) else "")
 MODEL_CHECK: Final = _matches(_MODEL)
 MODEL: Final = text("a model id without spaces", MODEL_CHECK)
 

@@ -180,6 +180,7 @@ SECTIONS: Final = (
             Key("prefer_primary", switch(), "false: the cheaper backend of a model comes first"),
             Key("timezone", rules.TIMEZONE, "whose midnight begins a day"),
             Key("avoid_extra_usage", switch(), "prefer Bedrock over the subscription's paid extra usage"),
+            Key("price_file", optional(rules.FILE), "YAML with prices of your own: {models: {claude-x: {input: 3}}}"),
         ),
         CostTracking,
     ),
@@ -188,7 +189,11 @@ SECTIONS: Final = (
         ("alerts",),
         "Where alerts go, and two of their thresholds.",
         (
-            Key("command", optional(rules.COMMAND), "run for each alert; the alert is JSON on its standard input"),
+            Key(
+                "command",
+                optional(rules.COMMAND),
+                "run for each alert, without a shell; the alert is JSON on its standard input",
+            ),
             Key("webhook", optional(rules.WEBHOOK), "gets each alert as JSON by POST"),
             Key("desktop", switch(), "desktop notifications where there is a desktop"),
             Key("fallback_rate", number(0, 1), "share of requests failed over that raises an alert"),

@@ -192,3 +192,14 @@ def plain(text: str) -> bool | int | float | str | None:
     if _FLOAT.match(text):
         return float(text.replace("_", ""))
     return text
+
+
+def bare(tree: Tree) -> object:
+    """Give a tree as plain values, its lines forgotten."""
+    match tree:
+        case Scalar(value=value):
+            return value
+        case Items(items=items):
+            return [bare(item) for item in items]
+        case Table(entries=entries):
+            return {key: bare(item) for key, item in entries.items()}

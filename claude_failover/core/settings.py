@@ -127,6 +127,8 @@ class CostTracking:
     timezone: str = "local"
     avoid_extra_usage: bool = False
     """Prefer Bedrock over the subscription's paid extra usage (claude.md 3.3)."""
+    price_file: str | None = None
+    """A file of the shape of ``data/prices.yaml`` whose entries win over ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_failover.config_load import load, parse
+from claude_failover.config_load import load, parse, read_prices
 from claude_failover.core.settings import Listen, Settings
 from claude_failover.errors import ConfigError
 
@@ -170,3 +170,31 @@ def test_everything_that_is_wrong_is_told_at_once_by_line_and_then_by_source() -
 def test_a_bad_secret_is_not_repeated() -> None:
     [complaint] = complaints(environ={"CLAUDE_FAILOVER_ALERTS_WEBHOOK": "http://hooks.example/s3cret"})
     assert "s3cret" not in complaint
+
+
+def test_prices_of_ones_own_are_read_when_the_settings_name_them(home: dict[str, str], tmp_path: Path) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("models: {claude-x: {input: 3.5}}\n")
+    (tmp_path / "config.yaml").write_text(f"cost_tracking: {{price_file: {prices}}}\n")
+    assert load(environ=home).settings.cost_tracking.price_file == str(prices)
+    assert read_prices(str(prices)) == {"models": {"claude-x": {"input": 3.5}}}
+    prices.write_text("")
+    assert read_prices(str(prices)) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, r"cost_tracking\.price_file: .*prices\.yaml: no such file"),
+        ("a: 1\na: 2\n", r"prices\.yaml:2: duplicate key"),
+        ("- a\n", r"prices\.yaml:1: expected keys such as models:"),
+    ],
+)
+def test_a_price_file_that_is_wrong_is_found_with_the_settings(
+    home: dict[str, str], tmp_path: Path, content: str | None, words: str
+) -> None:
+    prices = tmp_path / "prices.yaml"
+    if content is not None:
+        prices.write_text(content)
+    with pytest.raises(ConfigError, match=words):
+        load(environ=home | {"CLAUDE_FAILOVER_COST_TRACKING_PRICE_FILE": str(prices)})

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from claude_failover.config_yaml import MAX_BYTES, Document, Items, Problem, Scalar, Table, plain, read
+from claude_failover.config_yaml import MAX_BYTES, Document, Items, Problem, Scalar, Table, bare, plain, read
 
 
 def test_a_tree_knows_the_line_of_every_key_and_value() -> None:
@@ -101,3 +101,9 @@ def test_after_a_duplicate_key_the_rest_is_still_read() -> None:
 
 def test_block_text_counts_as_quoted() -> None:
     assert read(b"a: |\n  12\n").tree == Table(1, {"a": Scalar(1, "12\n", "12\n", quoted=True)}, {"a": 1})
+
+
+def test_a_tree_without_its_lines_is_plain_values() -> None:
+    tree = read(b"models:\n  claude-x: {input: 3.5, notes: [a, null]}\n").tree
+    assert tree is not None
+    assert bare(tree) == {"models": {"claude-x": {"input": 3.5, "notes": ["a", None]}}}
