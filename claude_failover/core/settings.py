@@ -30,14 +30,14 @@ class Backend:
 
     name: BackendName
     kind: Kind
-    # kind: anthropic
+    # What a backend of kind anthropic has:
     base_url: str = "https://api.anthropic.com"
     credential: str = "auto"
     """``auto``: the client's own if it sent one, else the stored token; ``client``; ``stored``."""
     tls_min_version: str = "1.3"
     pinned_spki: tuple[str, ...] = ()
     """``sha256/BASE64`` of accepted public keys; empty = no pinning."""
-    # kind: bedrock
+    # What a backend of kind bedrock has:
     region: str | None = None
     profile: str | None = None
     scope: str = "global"
