@@ -25,6 +25,8 @@ from claude_failover.drill.http1 import BadRequest, ClientLeft, Connection, phra
 from claude_failover.drill.playback import Body, Playback, Reply
 from claude_failover.drill.script import Drop, Garbage, How, Seen
 
+__all__ = ["Reply", "SimulatedServer", "total"]
+
 KEPT_REQUESTS = 2_000
 KEPT_BYTES = 64 << 20
 """How many requests a simulator remembers, and how much of bodies: enough for a scenario, bounded for a soak."""
