@@ -151,6 +151,8 @@ class PriceTable:
         prompt_bytes: int,
         max_tokens: int | None,
         running: int | None = None,
+        *,
+        hour_cache: bool = True,
     ) -> int:
         """The most that a request can cost, in nano-dollars: what is reserved before it is sent.
 
@@ -158,11 +160,12 @@ class PriceTable:
             model: As in :meth:`cost`.
             kind: Of the backend.
             scope: Of the backend.
-            prompt_bytes: Of the request's body. Every byte counts as a token of the dearest kind, up to
-                the model's context.
+            prompt_bytes: Of the request's body, or its :class:`~claude_failover.core.bounds.PromptBound`. Each
+                counts as a token of the dearest kind, up to the model's context.
             max_tokens: As sent to that backend; ``None`` = whatever the model can write.
             running: For display only: expect this many output tokens (:class:`RunningOutput`) and 3.5
                 bytes a token. The result is then *no* upper bound and must not be reserved.
+            hour_cache: Whether the request may write to the one-hour cache, which costs most.
         """
         price, _ = self.lookup(model)
         most = price.max_output if max_tokens is None else max(0, max_tokens)
@@ -176,7 +179,8 @@ class PriceTable:
         if price.fast is not None and kind is Kind.ANTHROPIC and running is None:
             rates = dearest_of([rates, price.fast])
         factor, _ = self._factor(price, kind, scope, geo_us=kind is Kind.ANTHROPIC)
-        micro = prompt * (rates.dearest_read if running is None else rates.write_5m) + output * rates.output
+        dearest = max(rates.input, rates.write_5m, rates.read, rates.write_1h if hour_cache else 0)
+        micro = prompt * (dearest if running is None else rates.write_5m) + output * rates.output
         return -(-micro * factor // (1_000 * PER_MILLE))
 
     def rebuild(self, model: str, usage: Usage, warm: int) -> int:

@@ -42,11 +42,6 @@ class Rates:
             + usage.cache_read * self.read
         )
 
-    @property
-    def dearest_read(self) -> int:
-        """The most that a token of the prompt can cost."""
-        return max(self.input, self.write_5m, self.write_1h, self.read)
-
     def doubled(self) -> Rates:
         """Twice as dear: what fast mode costs wherever its price is known."""
         return Rates(*(2 * getattr(self, key) for key in _PLAIN_KEYS))

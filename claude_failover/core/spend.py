@@ -234,6 +234,10 @@ class SpendBudget:
         """Give a hold back: the attempt was never sent, or is known to have cost nothing."""
         self.settle(reservation, 0, now)
 
+    def attach(self, journal: Journal | None) -> None:
+        """Write reservations down from now on: the ledger is opened after the budget is built."""
+        self._journal = journal
+
     # --- limits, restart, views --------------------------------------------------------------
 
     def configure(

@@ -242,6 +242,12 @@ def test_the_worst_case_of_a_request_worked_by_hand() -> None:
     assert TABLE.worst_case("claude-opus-5-5", B, "us", 100_000, 32_000) == 1_601_600_000
 
 
+def test_without_one_hour_caching_a_prompt_costs_at_most_a_five_minute_write() -> None:
+    """Opus 5.5: 102,000 x 5 + 32,000 x 20 = 510,000 + 640,000 millionths."""
+    bound = TABLE.worst_case("claude-opus-5-5", B, "global", 100_000, 32_000, hour_cache=False)
+    assert bound == 1_150_000_000
+
+
 def test_a_prompt_is_never_longer_than_the_context() -> None:
     """Haiku 4.5: 200,000 x 2 + 64,000 x 5."""
     assert TABLE.worst_case("claude-haiku-4-5", B, "global", 30_000_000, None) == 720_000_000

@@ -287,6 +287,9 @@ def test_the_journal_learns_of_every_reservation_and_of_its_end_once() -> None:
     reservation = granted(money.reserve(6 * USD, NOON))
     refused(money.reserve(6 * USD, NOON))
     money.release(reservation, TOMORROW)
+    money.attach(None)
+    money.settle(granted(money.reserve(1, TOMORROW)), 1, TOMORROW)
+    money.attach(notes)
     money.release(reservation, TOMORROW)
     assert notes.told == [("held", 6 * USD, NOON.wall), ("settled", 6 * USD, 0.0)]
 
