@@ -23,6 +23,10 @@ _claude_failover() {
             "config check") command="config check" ;;
             "config show") command="config show" ;;
             "config import") command="config import" ;;
+            " service") command="service" ;;
+            "service install") command="service install" ;;
+            "service uninstall") command="service uninstall" ;;
+            "service status") command="service status" ;;
             " statusline") command="statusline" ;;
             " completion") command="completion" ;;
         esac
@@ -46,7 +50,7 @@ _claude_failover() {
         "config import:-o" | "config import:--output") return ;;
     esac
     case "$command" in
-        "") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--config --verbose --version -h --help" -- "$current")); else COMPREPLY=($(compgen -W "start stop restart reload status run env shell-init force-backend costs logs explain models config statusline completion" -- "$current")); fi ;;
+        "") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--config --verbose --version -h --help" -- "$current")); else COMPREPLY=($(compgen -W "start stop restart reload status run env shell-init force-backend costs logs explain models config service statusline completion" -- "$current")); fi ;;
         "start") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--foreground -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
         "stop") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--drain --now -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
         "restart") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--drain --now -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
@@ -66,6 +70,10 @@ _claude_failover() {
         "config check") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
         "config show") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json --claude-settings -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
         "config import") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-o --output --force -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "service") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "install uninstall status" -- "$current")); fi ;;
+        "service install") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--print -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "service uninstall") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "service status") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
         "statusline") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
         "completion") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "bash zsh fish" -- "$current")); fi ;;
     esac
