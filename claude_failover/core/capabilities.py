@@ -64,6 +64,8 @@ class Capabilities:
     """``tool_choice`` of type ``any`` or ``tool``."""
     prefill: bool = True
     """A last message of the assistant's role."""
+    refused_tools: tuple[str, ...] = ()
+    """Typed tools that the model does not know (any more)."""
     max_output: int | None = None
     """The most that ``max_tokens`` may be; ``None``: unknown, sent as it came."""
     context: int | None = None
@@ -84,8 +86,9 @@ def capabilities(*layers: Mapping[str, Any]) -> Capabilities:
         merged.update(layer)
     if unknown := sorted(set(merged) - _NAMES):
         raise ValueError(f"no such capability: {', '.join(unknown)}")
-    if "effort" in merged:
-        merged["effort"] = tuple(merged["effort"])
+    for name in ("effort", "refused_tools"):
+        if name in merged:
+            merged[name] = tuple(merged[name])
     if "binding" in merged:
         merged["binding"] = Binding(merged["binding"])
     return Capabilities(**merged)

@@ -178,8 +178,8 @@ def _thinking_shape(text: str, sent: Sent) -> list[Finding]:
     if not isinstance(thinking, dict):
         return []
     if _ENABLED.search(text):
-        usable = thinking.get("type") == "enabled" and sent.caps.adaptive
-        return [_switch(Switch.ADAPTIVE, "the model takes adaptive thinking only")] if usable else []
+        asked = thinking.get("type") == "enabled"
+        return [_switch(Switch.ADAPTIVE, "the model takes adaptive thinking only")] if asked else []
     if _ADAPTIVE.search(text) and thinking.get("type") == "adaptive":
         return [_switch(Switch.NO_ADAPTIVE, "the model has no adaptive thinking")]
     if "display" in text and thinking.get("display") == "updates":

@@ -30,14 +30,15 @@ def translate_thinking(draft: Draft) -> None:
         return
     switches = draft.rules.switches
     kind = kind_of(thinking)
-    can_adapt = draft.caps.adaptive and Switch.NO_ADAPTIVE not in switches
+    # A refusal of budgets names adaptive thinking as the way: it tells of models that we know nothing about.
+    can_adapt = (draft.caps.adaptive or Switch.ADAPTIVE in switches) and Switch.NO_ADAPTIVE not in switches
     can_budget = draft.caps.budget and Switch.ADAPTIVE not in switches
     if kind == "enabled" and not can_budget and can_adapt:
         thinking["type"] = kind = "adaptive"
         thinking.pop("budget_tokens", None)
         draft.rewrites.add("thinking.type", "converted", "the model takes adaptive thinking only")
-    if kind == "adaptive" and not can_adapt:
-        draft.drop("thinking", "the model has no adaptive thinking, and no budget was given")
+    if (kind == "adaptive" and not can_adapt) or (kind == "enabled" and not can_budget):
+        draft.drop("thinking", "the model has no adaptive thinking, and a budget is not given or not taken")
         return
     if kind in {"adaptive", "enabled"}:
         _display(thinking, draft)
@@ -65,8 +66,9 @@ def _bind(thinking: dict[str, Any], draft: Draft) -> None:
         return
     wanted = draft.caps.binding is Binding.ENFORCED or Switch.DROP_BLOCK in draft.rules.switches
     if wanted and thinking.get("block_binding") != DROP_BLOCK:
+        action = "converted" if "block_binding" in thinking else "added"
         thinking["block_binding"] = dict(DROP_BLOCK)
-        draft.rewrites.add("thinking.block_binding", "added", "blocks of another prefix are dropped, not refused")
+        draft.rewrites.add("thinking.block_binding", action, "blocks of another prefix are dropped, not refused")
 
 
 def strip_history(draft: Draft) -> None:

@@ -35,6 +35,8 @@ def unsupported(draft: Draft) -> str | None:
         kind = kind_of(tool)
         if "type" in tool and kind != "custom" and not kind.startswith(CLIENT_TOOLS):
             return f'Bedrock has no tool of the type "{kind[:60]}"'
+        if kind in draft.caps.refused_tools:
+            return f"the model has no tool of the type {kind}"
         if kind.startswith("tool_search_tool_") and betas.TOOL_SEARCH not in draft.betas:
             return "the model has no tool search on Bedrock"
     return None

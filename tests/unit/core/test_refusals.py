@@ -182,10 +182,6 @@ def test_a_refused_shape_of_thinking_leads_to_the_other(text: str, thinking: Any
     assert found(text, thinking=thinking) == expected
 
 
-def test_a_model_without_adaptive_thinking_is_not_asked_for_it() -> None:
-    assert found(ENABLED, replace(SENT, caps=Capabilities()), thinking={"type": "enabled"}) == []
-
-
 @pytest.mark.parametrize(
     ("text", "limit"),
     [

@@ -59,6 +59,12 @@ def test_other_tools_keep_the_request_here(tool: dict[str, Any], why: str) -> No
     assert unsupported(draft({"name": "a"}, tool)) == why
 
 
+def test_a_typed_tool_that_the_model_does_not_know_keeps_the_request_here() -> None:
+    made = draft({"type": "computer_20250124"})
+    made.caps = Capabilities(refused_tools=("computer_20250124",))
+    assert unsupported(made) == "the model has no tool of the type computer_20250124"
+
+
 def test_a_search_tool_needs_a_model_that_has_it() -> None:
     tool = {"type": "tool_search_tool_bm25_20251119", "name": "s"}
     assert unsupported(draft(tool, search=False)) == "the model has no tool search on Bedrock"
