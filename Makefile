@@ -35,11 +35,12 @@ test: $(INSTALLED) ## unit and integration tests: the loop while working
 
 check: lint types layers cov chaos docs ## all of it, fastest failure first
 
-lint: $(INSTALLED) ## formatting, ruff, spelling
+lint: $(INSTALLED) ## formatting, ruff, spelling, what is installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell
 	$(BIN)/python -m pip check
+	$(BIN)/python tests/dependency_audit.py
 
 types: $(INSTALLED) ## mypy --strict on package and tests
 	$(BIN)/mypy
