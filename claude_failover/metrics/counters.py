@@ -11,11 +11,12 @@ from typing import Final
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from claude_failover.core.alert_rules import RULES
 from claude_failover.core.conditions import failed_in_band
 from claude_failover.core.gauges import Gauges
 from claude_failover.core.types import AttemptRecord, BackendName, ExchangeRecord, Outcome
 from claude_failover.events import Event
-from claude_failover.metrics.readout import Readout
+from claude_failover.metrics.readout import BREAKERS, Readout
 from claude_failover.metrics.tally import Tallies
 
 OTHER: Final = "other"
@@ -47,16 +48,19 @@ class Metrics:
     Args:
         primary: The first backend: everything else is a failover.
         models: Claude ids that get a label of their own.
+        backends: Every backend's name: counters of things that should not happen begin at zero for each, because
+            Prometheus sees no rise from a counter that is not there to one that is 1.
         read: Answers the daemon's gauges, or ``None`` while it starts.
     """
 
     def __init__(
-        self, primary: BackendName, models: Iterable[str], read: Callable[[], Gauges | None] = lambda: None
+        self,
+        primary: BackendName,
+        models: Iterable[str],
+        read: Callable[[], Gauges | None] = lambda: None,
+        backends: Iterable[BackendName] = (),
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._models: frozenset[str] = frozenset()
-        self._primary = primary
-        self.configure(primary, models)
         tallies = Tallies()
         counter, histogram = tallies.counter, tallies.histogram
         self._requests = counter("requests", "Client requests, by who answered.", "backend", "role", "model", "outcome")
@@ -84,14 +88,28 @@ class Metrics:
         self._overhead = histogram(
             "overhead_seconds", "Of a request, what no backend was waited for.", FAST, "failed_over"
         )
+        self._models: frozenset[str] = frozenset()
+        self._primary = primary
+        self.configure(primary, models, backends)
         self._registry.register(tallies)
         self._registry.register(Readout(read, self.model_label))
         ProcessCollector(registry=self._registry)
 
-    def configure(self, primary: BackendName, models: Iterable[str]) -> None:
+    def configure(self, primary: BackendName, models: Iterable[str], backends: Iterable[BackendName] = ()) -> None:
         """Take over a changed configuration; what was counted stays."""
         self._primary = primary
         self._models = frozenset(sorted(set(models))[:MAX_MODELS])
+        for backend in backends:
+            for tally in (self._in_band, self._unpriced, self._denials):
+                tally.add((backend,), 0)
+            for result in ("ok", "failed"):
+                self._refreshes.add((backend, result), 0)
+            for state in BREAKERS:
+                self._breakers.add((backend, state), 0)
+        for rule in RULES:
+            self._alerts.add((rule.code,), 0)
+        for channel in ("desktop", "command", "webhook"):
+            self._undelivered.add((channel,), 0)
 
     def model_label(self, model: str) -> str:
         """The model, if we know it."""

@@ -206,6 +206,20 @@ def test_other_events_count_nothing(metrics: Metrics) -> None:
     assert samples(metrics) == before
 
 
+def test_what_should_not_happen_begins_at_zero_so_that_its_first_time_is_a_rise() -> None:
+    found = samples(Metrics(CLAUDE, [OPUS], backends=[CLAUDE, BEDROCK]))
+    for name in (
+        "in_band_errors_total{backend=claude}",
+        "unpriced_attempts_total{backend=bedrock}",
+        "credential_refreshes_total{backend=bedrock,result=failed}",
+        "breaker_transitions_total{backend=claude,to=open}",
+        "alerts_total{alert=spend_limit}",
+        "alert_failures_total{channel=webhook}",
+        "crashes_total{}",
+    ):
+        assert found[name] == 0
+
+
 def test_both_formats_are_spoken(metrics: Metrics) -> None:
     metrics.concluded(EXCHANGE)
     plain, page = metrics.exposition(None)
