@@ -84,19 +84,25 @@ def caller(request: Seen, tokens: Set[str], keys: Set[str]) -> Caller | Refusal:
     """Tell who is asking by the credential."""
     bearer = request.header("authorization") or ""
     key = request.header("x-api-key")
-    if key is not None:
-        if key in keys:
-            return Caller.KEY
-        return Refusal(401, "authentication_error", "invalid x-api-key")
     token = bearer.removeprefix("Bearer ")
-    if token == bearer or not token:
-        return Refusal(401, "authentication_error", "x-api-key header is required")
+    if key is not None:
+        return Caller.KEY if key in keys else unauthorised("invalid x-api-key")
+    if token in keys:
+        # Anthropic's Python SDK 2.x sends an API key as bearer (seen on the wire, anthropic 2.12.0).
+        return Caller.KEY
+    if token == bearer:
+        return unauthorised("x-api-key header is required")
     if token not in tokens:
-        return Refusal(401, "authentication_error", "Invalid bearer token")
+        return unauthorised("Invalid bearer token")
     if OAUTH_BETA not in betas(request):
         # Misleading, and just what the real one says (wire/claude.md 1.6).
-        return Refusal(401, "authentication_error", "x-api-key header is required")
+        return unauthorised("x-api-key header is required")
     return Caller.SUBSCRIPTION
+
+
+def unauthorised(message: str) -> Refusal:
+    """A 401."""
+    return Refusal(401, "authentication_error", message)
 
 
 def betas(request: Seen) -> list[str]:

@@ -6,6 +6,7 @@ import json
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -16,11 +17,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
 
+from claude_failover.clock import FakeClock, SystemClock
 from claude_failover.core.types import Usage
 from claude_failover.drill.bedrock import SimulatedBedrock
 from claude_failover.drill.bedrock_access import ACCESS_KEY, API_KEY, SECRET_KEY
 from claude_failover.drill.bedrock_faults import CATALOGUE, clock_skew, exception_frame
 from claude_failover.drill.script import Answer, Refusal, Step, in_band, tool_call
+from claude_failover.drill.sigv4 import Credential
 from tests.fakes import bedrock_key_headers, messages_body, said, simulated_bedrock, sse_events
 
 MESSAGES = "/anthropic/v1/messages"
@@ -301,3 +304,26 @@ async def test_rules_can_be_switched_off_and_errors_in_a_stream_carry_their_type
         assert (await signed(bedrock, session, STREAM, invoke_body(speed="fast"))).status == 200
         body = (await signed(bedrock, session, MESSAGES, messages_body(model=PROFILE))).body
         assert sse_events(body)[-1][1]["error"] == {"type": "api_error", "message": "oops"}
+
+
+async def test_a_service_whose_clock_is_ahead_refuses_and_its_date_says_by_how_much() -> None:
+    here = SystemClock().now().wall
+    async with (
+        simulated_bedrock(clock=FakeClock(wall=here + 600)) as bedrock,
+        aiohttp.ClientSession() as session,
+    ):
+        response = await signed(bedrock, session, STREAM, invoke_body())
+        assert response.status == 403
+        assert json.loads(response.body)["message"].startswith("Signature expired: ")
+        there = parsedate_to_datetime(response.headers["date"]).timestamp()
+        assert abs(there - here - 600) < 5
+
+
+async def test_credentials_expire_while_the_service_runs() -> None:
+    async with both() as (bedrock, session):
+        known = bedrock.account.credentials
+        known[ACCESS_KEY] = Credential(ACCESS_KEY, SECRET_KEY, expires=1.0)
+        response = await signed(bedrock, session, STREAM, invoke_body())
+        assert response.headers["x-amzn-errortype"].startswith("ExpiredTokenException:")
+        known[ACCESS_KEY] = Credential(ACCESS_KEY, SECRET_KEY)
+        assert (await signed(bedrock, session, STREAM, invoke_body())).status == 200

@@ -38,6 +38,7 @@ def test_a_bearer_without_the_oauth_beta_is_told_about_a_missing_key() -> None:
     ("headers", "expected"),
     [
         ({"x-api-key": "key"}, Caller.KEY),
+        ({"authorization": "Bearer key"}, Caller.KEY),
         ({"x-api-key": "other"}, "invalid x-api-key"),
         ({"authorization": "Bearer other"}, "Invalid bearer token"),
         ({"authorization": "Basic token"}, "x-api-key header is required"),
