@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import parse_qs
 
+from claude_failover import events
 from claude_failover.clock import Clock, SystemClock
 from claude_failover.core.types import Epoch
 from claude_failover.credentials import aws_chain
@@ -33,6 +34,7 @@ from claude_failover.credentials.secret import Secret
 from claude_failover.credentials.threads import in_thread
 from claude_failover.credentials.view import CredentialView, of_error
 from claude_failover.errors import CredentialError
+from claude_failover.events import EventName
 
 LIMIT: Final = 20.0
 """Seconds that the chain may take before a request stops waiting for it."""
@@ -92,6 +94,7 @@ class AwsProvider:
         self._store = store
         self._clock = clock or SystemClock()
         self._load = load
+        self._named: AwsKeys | None = None  # the environment does not change while we run
         self._keys: AwsKeys | None = None
         self._error: CredentialError | None = None
         self._loading: asyncio.Future[AwsKeys] | None = None
@@ -160,9 +163,10 @@ class AwsProvider:
         return CredentialView(keys.source, keys.kind, keys.expires, keys.tail, warning=warning, region=region)
 
     async def _api_key(self) -> AwsKeys | None:
-        named = self._environ.get(BEARER_VARIABLE)
-        if named:
-            return _checked(_bearer(Secret(named), BEARER_VARIABLE), self._clock)
+        if self._named is None and self._environ.get(BEARER_VARIABLE):
+            self._named = _bearer(Secret(self._environ[BEARER_VARIABLE]), BEARER_VARIABLE)
+        if self._named is not None:
+            return _checked(self._named, self._clock)
         stored = await self._store.bedrock_key() if self._store is not None else None
         return None if stored is None else _checked(_bearer(stored, "stored Bedrock API key"), self._clock)
 
@@ -185,11 +189,14 @@ class AwsProvider:
         self._ended = self._clock.now().monotonic
         self._files = _fingerprint()
         if error is None:
-            self._keys, self._error = future.result(), None
-        elif isinstance(error, CredentialError):
-            self._error = error
-        else:
-            self._error = CredentialError(f"AWS credentials could not be got: {type(error).__name__}")
+            again, self._keys, self._error = self._keys is not None, future.result(), None
+            name: EventName = "credential.refreshed" if again else "credential.loaded"
+            events.emit(name, source=self._keys.source, kind=self._keys.kind, expires=self._keys.expires)
+            return
+        if not isinstance(error, CredentialError):
+            error = CredentialError(f"AWS credentials could not be got: {type(error).__name__}")
+        self._error = error
+        events.emit("credential.failed", source="AWS", reason=str(error), hint=error.hint)
 
     async def _wait(self) -> AwsKeys:
         loading = self._begin()

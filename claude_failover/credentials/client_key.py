@@ -17,6 +17,7 @@ from typing import Final, Self
 from claude_failover.config_paths import write_private
 from claude_failover.credentials.files import read_secret_file, refuse_loose
 from claude_failover.errors import CredentialError
+from claude_failover.events.live_secrets import LIVE
 
 PREFIX: Final = "cfk_"
 """Tells our key from an Anthropic one, wherever it turns up."""
@@ -31,6 +32,7 @@ class ClientKey:
     __slots__ = ("digest",)
 
     def __init__(self, key: str) -> None:
+        LIVE.register(key)
         self.digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
     def matches(self, shown: str) -> bool:

@@ -3,12 +3,15 @@
 Rule: the only way to the value is :meth:`Secret.reveal`, called where a request is signed or a
 secret is stored, so that ``grep reveal`` is the audit. It has no ``__dict__``, is neither
 formatted nor pickled nor copied into a dump, and two of them are compared in constant time.
+Whatever becomes a Secret is registered with the log's masks, which are the second net.
 """
 
 from __future__ import annotations
 
 import hmac
 from typing import NoReturn, final
+
+from claude_failover.events.live_secrets import LIVE
 
 
 @final
@@ -23,6 +26,7 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         self.__value = value.strip()
+        LIVE.register(self.__value)
 
     def reveal(self) -> str:
         """The value. Each call needs a reason."""

@@ -40,8 +40,13 @@ class StoredToken(Protocol):
     """What is kept for requests that bring no credential."""
 
     @property
+    def bearer(self) -> bool:
+        """It goes out as ``authorization: Bearer``; an API key as ``x-api-key``."""
+        ...
+
+    @property
     def oauth(self) -> bool:
-        """A token of a login (``authorization: Bearer``, and a beta), not an API key (``x-api-key``)."""
+        """It is a token of a login, which needs a beta."""
         ...
 
     @property
@@ -129,9 +134,9 @@ class AnthropicUpstream:
             raise CredentialError("the request carries no Anthropic credential, and none is stored")
         token = await self._store.token(refresh=refresh)
         lines = rules.without(lines, *_CREDENTIALS)
-        if not token.oauth:
+        if not token.bearer:
             return (*lines, ("x-api-key", token.secret.reveal()))
-        return (*_with_beta(lines), ("authorization", f"Bearer {token.secret.reveal()}"))
+        return (*(_with_beta(lines) if token.oauth else lines), ("authorization", f"Bearer {token.secret.reveal()}"))
 
 
 def _with_beta(lines: Headers) -> Headers:

@@ -46,6 +46,10 @@ class Token:
     oauth: bool
     secret: Secret
 
+    @property
+    def bearer(self) -> bool:
+        return self.oauth
+
 
 class Store:
     """A stored token, or none."""

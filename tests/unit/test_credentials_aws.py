@@ -200,7 +200,8 @@ async def test_an_api_key_of_the_environment_wins_over_a_stored_one_and_that_ove
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = FakeClock()
-    provider = AwsProvider(region="us-east-1", store=Stored("ABSKstored-key-000000000"), clock=clock, load=Chain(clock))
+    store = Stored("ABSKstored-key-000000000")
+    provider = AwsProvider(region="us-east-1", store=store, clock=clock, load=Chain(clock))
     stored = await provider.get()
     assert stored.api_key is not None
     assert (stored.source, stored.api_key.reveal()) == ("stored Bedrock API key", "ABSKstored-key-000000000")

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from claude_failover import events
+from claude_failover.clock import FakeClock
+from claude_failover.credentials import claude_login, shapes
+from claude_failover.credentials.anthropic import AnthropicTokens
+from claude_failover.credentials.secret import Secret
+from claude_failover.credentials.token import StoredToken
+from claude_failover.errors import CredentialError
+
+NOW = 1_795_000_000.0
+OAUTH = "sk-ant-oat01-aaaaaaaaaaaaaaaaaaaaaaaa-0001"
+KEY = "sk-ant-api03-bbbbbbbbbbbbbbbbbbbbbbbb-0002"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(wall=NOW)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / ".claude").mkdir()
+    return tmp_path
+
+
+def login(
+    home: Path, token: str = OAUTH, *, ends: float | None = NOW + 3600, mode: int = 0o600, **more: object
+) -> Path:
+    path = home / ".claude" / ".credentials.json"
+    found: dict[str, object] = {"accessToken": token, "refreshToken": "sk-ant-ort01-x"}
+    if ends is not None:
+        found["expiresAt"] = ends * 1000
+    path.write_text(json.dumps({"claudeAiOauth": found, "mcpOAuth": {}}))
+    path.chmod(mode)
+    return path
+
+
+def tokens(home: Path, clock: FakeClock, *sources: str, **environ: str) -> AnthropicTokens:
+    return AnthropicTokens(sources or ("env", "keyring", "claude"), {"HOME": str(home), **environ}, clock)
+
+
+async def source_of(found: AnthropicTokens, *, refresh: bool = False) -> tuple[str, str]:
+    token = await found.token(refresh=refresh)
+    return token.source, token.secret.reveal()
+
+
+# --- which source
+
+
+@pytest.mark.parametrize(
+    ("environ", "variable", "bearer", "oauth"),
+    [
+        ({"CLAUDE_CODE_OAUTH_TOKEN": OAUTH, "ANTHROPIC_API_KEY": KEY}, "CLAUDE_CODE_OAUTH_TOKEN", True, True),
+        ({"ANTHROPIC_AUTH_TOKEN": OAUTH, "ANTHROPIC_API_KEY": KEY}, "ANTHROPIC_AUTH_TOKEN", True, True),
+        ({"ANTHROPIC_AUTH_TOKEN": "of-a-gateway"}, "ANTHROPIC_AUTH_TOKEN", True, False),
+        ({"ANTHROPIC_AUTH_TOKEN": " ", "ANTHROPIC_API_KEY": KEY}, "ANTHROPIC_API_KEY", False, False),
+        ({"ANTHROPIC_API_KEY": "of-a-gateway"}, "ANTHROPIC_API_KEY", False, False),
+        ({"ANTHROPIC_API_KEY": OAUTH}, "ANTHROPIC_API_KEY", True, True),
+    ],
+)
+async def test_variables_are_asked_in_order_and_shapes_decide_how_a_token_is_sent(
+    environ: dict[str, str], variable: str, bearer: bool, oauth: bool, home: Path, clock: FakeClock
+) -> None:
+    token = await tokens(home, clock, **environ).token(refresh=False)
+    assert (token.source, token.bearer, token.oauth) == (variable, bearer, oauth)
+
+
+async def test_sources_are_asked_in_the_configured_order(home: Path, clock: FakeClock) -> None:
+    path = login(home)
+    assert await source_of(tokens(home, clock, ANTHROPIC_API_KEY=KEY)) == ("ANTHROPIC_API_KEY", KEY)
+    assert await source_of(tokens(home, clock, "claude", "env", ANTHROPIC_API_KEY=KEY)) == (str(path), OAUTH)
+
+
+async def test_a_source_that_cannot_be_used_is_passed_over_and_its_problem_kept(home: Path, clock: FakeClock) -> None:
+    path = login(home, ends=NOW - 1)
+    found = tokens(home, clock, "claude", "env", ANTHROPIC_API_KEY=KEY)
+    assert await source_of(found) == ("ANTHROPIC_API_KEY", KEY)
+    status = found.status()
+    assert status.usable
+    assert status.text == f"api key …0002 from ANTHROPIC_API_KEY ({path}: Claude Code's login has expired)"
+
+
+async def test_without_any_token_the_error_says_what_is_wrong_with_each_source(home: Path, clock: FakeClock) -> None:
+    with pytest.raises(CredentialError, match=r"no Anthropic token is stored \(env, keyring, claude\)") as caught:
+        await tokens(home, clock).token(refresh=False)
+    assert caught.value.hint == "claude-failover token set anthropic, or log in with claude"
+    login(home, ends=NOW)
+    found = tokens(home, clock, CLAUDE_CODE_OAUTH_TOKEN="sk-ant-ort01-refresh")
+    with pytest.raises(CredentialError, match=r"CLAUDE_CODE_OAUTH_TOKEN: the token is a refresh token.*expired"):
+        await found.token(refresh=False)
+    assert found.status().usable is False
+    assert found.status().hint == "unset CLAUDE_CODE_OAUTH_TOKEN"
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("sk-ant-ort01-x", "refresh token"),
+        ("sk-ant-admin01-x", "admin key"),
+        ("sk-ant-sid01-x", "session cookie"),
+        ("cfk_x", "client key"),
+        ("ABSKx", "Bedrock"),
+        ("sk-ant-oat01-a b", "white space"),
+        ("sk-ant-oat01-é", "white space"),
+        ("", "is empty"),
+    ],
+)
+def test_what_is_no_use_is_recognised_by_how_it_begins(value: str, says: str) -> None:
+    shape = shapes.shape_of(Secret(value))
+    assert says in shape.problem
+    assert shape.kind == ""
+
+
+# --- ~/.claude
+
+
+async def test_a_login_is_read_again_when_claude_code_refreshes_it(home: Path, clock: FakeClock) -> None:
+    path = login(home, ends=NOW + 100)
+    found = tokens(home, clock)
+    assert await source_of(found) == (str(path), OAUTH)
+    login(home, OAUTH.replace("0001", "0003"), ends=NOW + 9999)
+    assert (await source_of(found))[1].endswith("0001")  # looked less than a second ago
+    clock.advance(1)
+    assert (await source_of(found))[1].endswith("0003")
+
+
+async def test_a_refused_token_is_looked_up_at_once(home: Path, clock: FakeClock) -> None:
+    login(home)
+    found = tokens(home, clock)
+    await source_of(found)
+    login(home, OAUTH.replace("0001", "0003"))
+    assert (await source_of(found, refresh=True))[1].endswith("0003")
+
+
+async def test_a_login_that_ends_while_we_run_is_said_and_comes_back(home: Path, clock: FakeClock) -> None:
+    login(home, ends=NOW + 100)
+    found = tokens(home, clock)
+    await source_of(found)
+    clock.advance(100)
+    with pytest.raises(CredentialError, match="Claude Code's login has expired") as caught:
+        await found.token(refresh=False)
+    assert caught.value.hint == "claude"
+    login(home, ends=NOW + 9999)
+    assert (await source_of(found))[1] == OAUTH
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "does not parse"),
+        ("[]", "does not parse"),
+        (json.dumps({"claudeAiOauth": {"accessToken": "sk-ant-ort01-x"}}), "is a refresh token"),
+        (json.dumps({"claudeAiOauth": {"accessToken": OAUTH, "scopes": ["user:profile"]}}), "may not send messages"),
+    ],
+)
+async def test_a_login_that_is_no_use_says_why(content: str, says: str, home: Path, clock: FakeClock) -> None:
+    (home / ".claude" / ".credentials.json").write_text(content)
+    with pytest.raises(CredentialError, match=says):
+        await tokens(home, clock).token(refresh=False)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"claudeAiOauth": null}', '{"claudeAiOauth": {"accessToken": ""}}'])
+async def test_nobody_logged_in_is_no_error_of_the_file(content: str, home: Path, clock: FakeClock) -> None:
+    (home / ".claude" / ".credentials.json").write_text(content)
+    with pytest.raises(CredentialError, match="no Anthropic token is stored"):
+        await tokens(home, clock).token(refresh=False)
+
+
+async def test_another_program_s_loose_file_is_used_and_reported(home: Path, clock: FakeClock) -> None:
+    path = login(home, mode=0o644, ends=None)
+    found = tokens(home, clock)
+    await source_of(found)
+    assert found.status().warning == f"others can read it: chmod 600 {path}"
+
+
+async def test_claude_code_s_directory_may_be_elsewhere(tmp_path: Path, clock: FakeClock) -> None:
+    (tmp_path / "home" / ".claude").mkdir(parents=True)
+    login(tmp_path / "home")
+    other = tmp_path / "home" / ".claude"
+    found = tokens(tmp_path, clock, CLAUDE_CONFIG_DIR=str(other))
+    assert (await source_of(found))[0] == str(other / ".credentials.json")
+
+
+async def test_the_plan_s_token_file_is_the_last_resort(home: Path, clock: FakeClock) -> None:
+    path = home / ".claude" / "token"
+    path.write_text(f"{OAUTH}\n")
+    path.chmod(0o600)
+    assert await source_of(tokens(home, clock)) == (str(path), OAUTH)
+    login(home, ends=NOW - 1)
+    assert await source_of(tokens(home, clock)) == (str(path), OAUTH)
+    path.chmod(0o640)
+    with pytest.raises(CredentialError, match="mode 0640"):
+        await tokens(home, clock).token(refresh=False)
+    path.chmod(0o600)
+    path.write_text("two words\n")
+    with pytest.raises(CredentialError, match="white space"):
+        await tokens(home, clock).token(refresh=False)
+
+
+# --- the macOS keychain
+
+
+def test_the_keychain_item_is_named_for_its_configuration_directory() -> None:
+    assert claude_login.keychain_service({}) == "Claude Code-credentials"
+    # the first eight digits of what sha256sum says of /tmp/x
+    assert claude_login.keychain_service({"CLAUDE_CONFIG_DIR": "/tmp/x"}) == "Claude Code-credentials-2e56aa36"
+
+
+def test_the_keychain_is_asked_on_macos_only(clock: FakeClock) -> None:
+    asked: list[list[str]] = []
+
+    def ask(arguments: list[str]) -> bytes | None:
+        asked.append(arguments)
+        return json.dumps({"claudeAiOauth": {"accessToken": OAUTH}}).encode()
+
+    wall = clock.now().wall
+    assert claude_login.of_keychain({"USER": "me"}, wall, ask=ask, platform="linux") is None
+    token = claude_login.of_keychain({"USER": "me"}, wall, ask=ask, platform="darwin")
+    assert token is not None
+    assert token.source == "the macOS keychain"
+    assert asked == [["find-generic-password", "-s", "Claude Code-credentials", "-a", "me", "-w"]]
+    assert claude_login.of_keychain({}, wall, ask=lambda _: None, platform="darwin") is None
+
+
+def test_a_keychain_that_does_not_answer_is_said(clock: FakeClock) -> None:
+    def ask(_: list[str]) -> bytes | None:
+        raise OSError("no such program")
+
+    with pytest.raises(CredentialError, match="does not answer"):
+        claude_login.of_keychain({}, clock.now().wall, ask=ask, platform="darwin")
+
+
+async def test_the_keychain_s_answer_is_kept_for_a_minute(
+    home: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def of_keychain(environ: object, now: object) -> StoredToken:
+        nonlocal asked
+        asked += 1
+        return StoredToken(Secret(f"{OAUTH}-{asked}"), shapes.LOGIN, "the macOS keychain")
+
+    monkeypatch.setattr(claude_login, "of_keychain", of_keychain)
+    found = tokens(home, clock)
+    for _ in range(3):
+        clock.advance(2)
+        assert (await source_of(found))[1] == f"{OAUTH}-1"
+    assert (await source_of(found, refresh=True))[1] == f"{OAUTH}-2"
+    clock.advance(60)
+    assert (await source_of(found))[1] == f"{OAUTH}-3"
+    assert found.status().source == "the macOS keychain"
+
+
+# --- our own store
+
+
+class Keyring:
+    def __init__(self) -> None:
+        self.found: StoredToken | None = None
+        self.fails: CredentialError | None = None
+        self.asked: list[bool] = []
+
+    async def token(self, *, refresh: bool) -> StoredToken | None:
+        self.asked.append(refresh)
+        if self.fails is not None:
+            raise self.fails
+        return self.found
+
+    def last(self) -> StoredToken | None:
+        return self.found
+
+
+async def test_the_keyring_is_asked_each_time_because_it_refreshes(home: Path, clock: FakeClock) -> None:
+    keyring = Keyring()
+    keyring.found = StoredToken(Secret(OAUTH), shapes.LOGIN, "keyring")
+    path = login(home, KEY)
+    found = AnthropicTokens(("keyring", "claude"), {"HOME": str(home)}, clock, keyring)
+    assert await source_of(found) == ("keyring", OAUTH)
+    assert await source_of(found, refresh=True) == ("keyring", OAUTH)
+    keyring.found = None
+    assert await source_of(found) == (str(path), KEY)
+    keyring.fails = CredentialError("the keyring is locked")
+    assert await source_of(found) == (str(path), KEY)
+    assert keyring.asked == [False, True, False, False]
+    assert found.status().warning == "the keyring is locked"
+
+
+# --- what is shown
+
+
+async def test_status_knows_what_can_be_had_without_asking_the_keyring(home: Path, clock: FakeClock) -> None:
+    keyring = Keyring()
+    found = AnthropicTokens(("keyring", "claude"), {"HOME": str(home)}, clock, keyring)
+    assert not found.status().usable
+    assert not found.is_api_key
+    path = login(home, KEY)
+    clock.advance(1)
+    assert found.status().text == f"api key …0002 from {path}"
+    assert found.is_api_key
+    assert keyring.asked == []
+    assert (await found.look()).source == str(path)
+    assert keyring.asked == [False]
+
+
+async def test_a_reload_takes_another_order(home: Path, clock: FakeClock) -> None:
+    path = login(home)
+    found = tokens(home, clock, "env", "claude", ANTHROPIC_API_KEY=KEY)
+    assert (await source_of(found))[0] == "ANTHROPIC_API_KEY"
+    found.reload(["claude"])
+    assert (await source_of(found))[0] == str(path)
+
+
+async def test_what_is_loaded_and_what_fails_is_said_once_and_without_the_value(home: Path, clock: FakeClock) -> None:
+    login(home, ends=NOW - 1)
+    before = events.use(events.Hub(lambda: clock.now().wall))
+    try:
+        with events.capture() as seen:
+            found = tokens(home, clock, "claude", "env", ANTHROPIC_API_KEY=KEY)
+            for _ in range(3):
+                await found.token(refresh=True)
+    finally:
+        events.use(before)
+    assert [event.name for event in seen] == ["credential.failed", "credential.loaded"]
+    assert KEY not in repr([event.fields for event in seen])
+
+
+def test_no_file_of_anybody_else_is_read(home: Path, clock: FakeClock) -> None:
+    if os.geteuid() != 0:
+        return
+    path = login(home)
+    os.chown(path, 12345, 12345)
+    with pytest.raises(CredentialError, match="not in a file of this user's"):
+        claude_login.of_file({"HOME": str(home)}, clock.now().wall)
