@@ -22,7 +22,11 @@ def status(
     short: Annotated[bool, typer.Option("--short", help="One line.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> int:
-    """Show whether you are protected: which backend answers, why, until when, and what it costs."""
+    """Show whether you are protected, and by whom.
+
+    Which backend answers, why, until when; how full the plan's windows are; breakers and cooldowns per model; spend
+    today against the limit; latencies; what needs you. Daemon not running: exit code 3.
+    """
     invocation = cli.of(context)
     if watch:
         if short or json or check:
@@ -42,7 +46,11 @@ def explain(
     request: Annotated[str, typer.Argument(metavar="[REQUEST_ID|last]", help="From a log line or a header.")] = "last",
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> int:
-    """Tell one request's story: its attempts, why each was chosen or left, waits, tokens, cost."""
+    """Tell the story of one request.
+
+    Its attempts, why each backend was chosen or left, waits, the commit, tokens, cost. The daemon remembers the last
+    thousand.
+    """
     from claude_failover.cli import story  # noqa: PLC0415 - not for `status`
 
     answer = cli.of(context).client().explain(None if request == "last" else request)
@@ -55,7 +63,11 @@ def models(
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask AWS what the account has first.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> int:
-    """List which Claude model becomes which Bedrock model, over which surface, at what price, and who says so."""
+    """List Claude models and what they become.
+
+    Which Bedrock model, over which surface, at what price, and who says so: the built-in table, a rule, the
+    configuration, or what was discovered in the account.
+    """
     from claude_failover.cli import story  # noqa: PLC0415 - not for `status`
     from claude_failover.cli.progress import Progress  # noqa: PLC0415
 

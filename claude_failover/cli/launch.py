@@ -53,9 +53,9 @@ def run(
         bool, typer.Option("--ephemeral", help="Stop the daemon when claude ends, if this command started it.")
     ] = False,
 ) -> None:
-    """Run claude through the daemon, which is started if it does not run.
+    """Run claude through the daemon.
 
-    Everything after the options goes to claude unchanged; put -- before it if it starts with a dash that could be
+    The daemon is started if it does not run. Everything after the options goes to claude unchanged; put -- before it if it starts with a dash that could be
     ours. The exit code is claude's; 125 if claude could not be started.
     """
     words = [*(arguments or []), *context.args]
@@ -223,9 +223,9 @@ def env(
     ] = None,
     unset: Annotated[bool, typer.Option("--unset", help="Print what takes it back.")] = False,
 ) -> int:
-    """Print exports that make claude, started from this shell, go through the daemon.
+    """Print exports for this shell.
 
-    The daemon must run, since the address and the key are its own. Only variables are set; no file is written.
+    They make claude, started from it, go through the daemon. The daemon must run, since the address and the key are its own. Only variables are set; no file is written.
     """
     name = environment.check_shell(shell) if shell else _login_shell()
     if unset:
@@ -253,9 +253,9 @@ def _login_shell() -> str:
 def shell_init(
     shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", help="Whose syntax.")],
 ) -> int:
-    """Print a `claude` function for the shell's rc file, so that typing claude means `claude-failover run`.
+    """Print a claude function for your rc file.
 
-    To undo it, remove the function from the rc file.
+    With it, typing claude means `claude-failover run`. To undo it, remove the function from the rc file.
     """
     out(environment.FUNCTION[environment.check_shell(shell)])
     return EXIT_OK

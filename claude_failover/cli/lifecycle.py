@@ -13,6 +13,7 @@ from claude_failover.cli.durations import parse_duration, spell
 from claude_failover.cli.invocation import Invocation, say
 from claude_failover.cli.progress import Progress
 from claude_failover.cli.spawn import start_daemon, wait_until_gone
+from claude_failover.cli.supervised import supervise
 from claude_failover.control import claim
 from claude_failover.control.api import StopRequest
 from claude_failover.core.types import Seconds
@@ -32,9 +33,9 @@ def start(
     context: typer.Context,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay in this terminal; log to stderr.")] = False,
 ) -> int:
-    """Start the daemon; returns when it answers on its socket and its port.
+    """Start the daemon in the background.
 
-    Running already: says so, exit code 0.
+    Returns when it answers on its socket and its port, or says why it does not. Running already: says so, exit code 0.
     """
     invocation = cli.of(context)
     if foreground:
@@ -67,8 +68,13 @@ def bring_up(invocation: Invocation) -> None:
 def _foreground(invocation: Invocation) -> int:
     from claude_failover.daemon.__main__ import main  # noqa: PLC0415 - everything that serves; only needed here
 
-    chosen = ["--config", str(invocation.chosen)] if invocation.chosen is not None else []
-    return main(["--foreground", *chosen])
+    words = ["--foreground"]
+    if invocation.chosen is not None:
+        words += ["--config", str(invocation.chosen)]
+    told = supervise(os.environ, invocation.paths.socket, invocation.clock)
+    if told is not None:
+        words += ["--ready-fd", str(told)]
+    return main(words)
 
 
 def stop(
@@ -78,9 +84,9 @@ def stop(
     ] = "30",
     now: Annotated[bool, typer.Option("--now", help="Cut running streams off.")] = False,
 ) -> int:
-    """Stop the daemon: no new requests, running streams finish first.
+    """Stop the daemon; running streams finish first.
 
-    Ctrl-C while it waits cuts them off. Not running: exit code 3.
+    New requests are refused meanwhile. Ctrl-C while it waits cuts them off. Not running: exit code 3.
     """
     invocation = cli.of(context)
     take_down(invocation, _drain(drain), now=now)
@@ -143,9 +149,9 @@ def restart(
     ] = "30",
     now: Annotated[bool, typer.Option("--now", help="Cut running streams off.")] = False,
 ) -> int:
-    """Stop the daemon as `stop` does, and start it again; starts it too if it did not run.
+    """Stop the daemon and start it again.
 
-    After an upgrade this is what brings the new version into force.
+    Stops as `stop` does; starts it too if it did not run. After an upgrade this is what brings the new version into force.
     """
     invocation = cli.of(context)
     if claim.holder(invocation.paths.lock) is not None:
@@ -155,9 +161,9 @@ def restart(
 
 
 def reload(context: typer.Context) -> int:
-    """Read configuration and credentials again, without dropping a stream.
+    """Read configuration and credentials again.
 
-    A wrong configuration is refused and the old one stays in force (exit code 2).
+    No stream is dropped. A wrong configuration is refused and the old one stays in force (exit code 2).
     """
     result = cli.of(context).client().reload()
     say(f"reloaded: {', '.join(result.changed)} changed" if result.changed else "reloaded: nothing changed")

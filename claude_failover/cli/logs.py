@@ -31,7 +31,10 @@ def logs(
     audit: Annotated[bool, typer.Option("--audit", help="Who did what, instead of what happened.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The lines as they are in the file.")] = False,
 ) -> int:
-    """Show the daemon's log; works without a daemon too."""
+    """Show the daemon's log.
+
+    Reads the files, so it works without a daemon too; -f follows across rotation.
+    """
     if level not in LEVELS:
         raise UsageError(f"--level: {level!r} is not known", hint=f"one of {', '.join(LEVELS)}")
     invocation = cli.of(context)

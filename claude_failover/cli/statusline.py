@@ -9,8 +9,8 @@ from claude_failover.cli.glance import show_statusline
 
 
 def statusline(context: typer.Context) -> int:
-    """Print one line for Claude Code's status line: backend, until when, spend today.
+    """Print a line for Claude Code's status line.
 
-    In Claude Code's settings.json: "statusLine": {"type": "command", "command": "claude-failover statusline"}
+    Backend, until when, spend today; never an error. In Claude Code's settings.json: "statusLine": {"type": "command", "command": "claude-failover statusline"}
     """
     return show_statusline(cli.of(context))

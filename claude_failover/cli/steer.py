@@ -37,9 +37,9 @@ def force_backend(
     model: Annotated[str | None, typer.Option("--model", metavar="MODEL", help="For this Claude model only.")] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> int:
-    """Send every request to one backend, whatever its cooldown says; never past the spend limit.
+    """Send requests to one backend for a while.
 
-    Without --for it holds until `force-backend auto`.
+    Whatever its cooldown or breaker says, but never past the spend limit. Without --for it holds until `force-backend auto`.
     """
     if backend == AUTO and duration is not None:
         raise UsageError("--for: there is nothing to end later with auto", hint="claude-failover force-backend auto")

@@ -2,7 +2,8 @@
 
 Linux keeps the answer in ``/proc``: ``/proc/net/tcp`` maps the listening address to a socket's
 inode, and ``/proc/PID/fd`` maps inodes to processes, as far as we may look (our own user's,
-or all for root). Elsewhere ``lsof`` is asked, if it is there.
+or all for root; not one that made itself undumpable, as our own daemon does). Elsewhere
+``lsof`` is asked, if it is there.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def owner(port: int, proc: Path = Path("/proc")) -> str | None:
     for directory in proc.iterdir():
         if directory.name.isdigit() and _holds(directory, wanted):
             return f"pid {directory.name} ({_command(directory)})"
-    return "another user's process"
+    return "a process that we may not look into"
 
 
 def _inodes(port: int, proc: Path) -> set[str]:

@@ -24,11 +24,11 @@ def test_a_free_port_has_no_owner() -> None:
     assert ports.owner(port) is None
 
 
-def test_a_process_that_we_may_not_look_into_is_another_users(tmp_path: Path) -> None:
+def test_a_process_that_we_may_not_look_into_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     (tmp_path / "net/tcp").write_text("head\n 0: 0100007F:2124 00000000:0000 0A 0:0 0:0 0 0 0 4242 1\n")
     (tmp_path / "17").mkdir()
-    assert ports.owner(0x2124, tmp_path) == "another user's process"
+    assert ports.owner(0x2124, tmp_path) == "a process that we may not look into"
 
 
 def test_a_command_line_shows_no_more_than_the_programs_name(tmp_path: Path) -> None:
