@@ -173,19 +173,19 @@ def clean_cache_control(node: dict[str, Any], path: str, draft: Draft) -> None:
 def _clean(blocks: list[Any], path: str, draft: Draft) -> list[Any]:
     cleaned = []
     for block in blocks:
+        kind = kind_of(block)
         if not isinstance(block, dict):
             cleaned.append(block)
-        elif kind_of(block) in MARKERS:
-            draft.rewrites.add(f"{path} ({kind_of(block)})", "dropped", "its beta is not for Bedrock")
-        elif kind_of(block) == "thinking" and not block.get("signature"):
+        elif kind in MARKERS:
+            draft.rewrites.add(f"{path} ({kind})", "dropped", "its beta is not for Bedrock")
+        elif kind == "thinking" and not block.get("signature"):
             draft.rewrites.add(f"{path} (thinking)", "dropped", "without a signature it is refused")
         else:
-            cleaned.append(_clean_block(block, path, draft))
+            cleaned.append(_clean_block(block, kind, path, draft))
     return cleaned
 
 
-def _clean_block(block: Block, path: str, draft: Draft) -> Block:
-    kind = kind_of(block)
+def _clean_block(block: Block, kind: str, path: str, draft: Draft) -> Block:
     if kind == "tool_reference":
         if betas.TOOL_SEARCH not in draft.betas:
             draft.rewrites.add(f"{path} (tool_reference)", "converted", "no tool search here: all tools are loaded")

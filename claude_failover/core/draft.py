@@ -84,6 +84,8 @@ class Draft:
 
     def keep_keys(self, node: dict[str, Any], known: frozenset[str], path: str, why: str) -> None:
         """Take every key out of *node* that is not *known*."""
+        if node.keys() <= known:
+            return
         for key in [key for key in node if key not in known]:
             del node[key]
             self.rewrites.add(f"{path}.{key}", "dropped", why)

@@ -21,7 +21,7 @@ from claude_failover.core.capabilities import Capabilities
 from claude_failover.core.draft import dicts, kind_of, role_of
 from claude_failover.core.request import UNREADABLE
 from claude_failover.core.rules import Rules, Switch, drop_path, parse_path
-from claude_failover.core.thinking import DROP_BLOCK
+from claude_failover.core.thinking import DROP_BLOCK, holds_thinking, open_turn
 
 TEXT_MAX: Final = 20_000
 """Characters of an error that are read; one sentence is what matters."""
@@ -148,6 +148,7 @@ def _extra(text: str, sent: Sent) -> list[Finding]:
     return found
 
 
+_MESSAGE = re.compile(r"messages\.(\d+)")
 _SIGNATURE = re.compile(r"invalid.{0,3}signature.{0,9}thinking|signature: Field required", re.IGNORECASE)
 
 
@@ -161,10 +162,16 @@ def _signature(text: str, sent: Sent) -> list[Finding]:
     bound = isinstance(thinking, dict) and thinking.get("block_binding") == DROP_BLOCK
     if prefix_only and on and may_bind and not bound and Switch.DROP_BLOCK not in sent.rules.switches:
         return [_switch(Switch.DROP_BLOCK, "a thinking block of another prefix was refused")]
-    for switch in (Switch.STRIP_THINKING, Switch.STRIP_ALL_THINKING):
-        if switch not in sent.rules.switches:
-            return [_switch(switch, "the signature of a thinking block was refused")]
-    return []
+    messages = sent.body.get("messages")
+    if not isinstance(messages, list) or not holds_thinking(messages):
+        return []
+    start = open_turn(messages)
+    named = _MESSAGE.search(text)
+    in_open_turn = named is not None and start <= int(named[1][:9]) < len(messages)
+    switch = Switch.STRIP_ALL_THINKING
+    if holds_thinking(messages[:start]) and not in_open_turn and Switch.STRIP_THINKING not in sent.rules.switches:
+        switch = Switch.STRIP_THINKING
+    return [_switch(switch, "the signature of a thinking block was refused")]
 
 
 _ENABLED = re.compile(r"thinking\.type\.enabled.{0,3} is not supported", re.IGNORECASE)

@@ -71,6 +71,13 @@ def _bind(thinking: dict[str, Any], draft: Draft) -> None:
         draft.rewrites.add("thinking.block_binding", action, "blocks of another prefix are dropped, not refused")
 
 
+def holds_thinking(messages: list[Any]) -> bool:
+    """Whether any of *messages* holds a thinking block."""
+    return any(
+        kind_of(block) in THINKING_BLOCKS for message in dicts(messages) for block in dicts(message.get("content"))
+    )
+
+
 def strip_history(draft: Draft) -> None:
     """Take thinking out of the messages as far as was learned to be necessary.
 
@@ -82,7 +89,7 @@ def strip_history(draft: Draft) -> None:
     messages = draft.body.get("messages")
     if not isinstance(messages, list) or not (everything or Switch.STRIP_THINKING in switches):
         return
-    boundary = len(messages) if everything else _open_turn(messages)
+    boundary = len(messages) if everything else open_turn(messages)
     kept: list[Any] = []
     for index, message in enumerate(messages):
         if index < boundary and isinstance(message, dict) and isinstance(message.get("content"), list):
@@ -96,11 +103,11 @@ def strip_history(draft: Draft) -> None:
         kept.append(message)
     draft.body["messages"] = _joined(kept) if len(kept) < len(messages) else kept
     must_begin_with_thinking = kind_of(draft.body.get("thinking")) == "enabled"
-    if everything and must_begin_with_thinking and _open_turn(messages) < len(messages):
+    if everything and must_begin_with_thinking and open_turn(messages) < len(messages):
         draft.drop("thinking", "an open turn without its thinking cannot go on thinking")
 
 
-def _open_turn(messages: list[Any]) -> int:
+def open_turn(messages: list[Any]) -> int:
     """Index of the first message of the turn that waits for tool results; ``len(messages)`` if none does."""
     for index in range(len(messages) - 1, -1, -1):
         message = messages[index]

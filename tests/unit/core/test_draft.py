@@ -46,6 +46,7 @@ def test_fields_and_keys_are_taken_out_and_noted_only_if_they_are_there() -> Non
     draft.drop("speed", "why")
     draft.drop("absent", "why")
     draft.keep_keys(draft.body["metadata"], frozenset({"user_id"}), "metadata", "unknown")
+    draft.keep_keys(draft.body["metadata"], frozenset({"user_id", "more"}), "metadata", "unknown")
     assert draft.body == {"metadata": {"user_id": 1}}
     assert draft.rewrites.listed() == (
         Rewrite("speed", "dropped", "why"),

@@ -124,6 +124,13 @@ def test_a_refused_deferral_takes_the_references_with_it() -> None:
 
 BOUND = "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation"
 MISSING = "messages.369.content.0.thinking.signature: Field required"
+THOUGHT = {"type": "thinking", "thinking": "", "signature": "s"}
+QUESTION = {"role": "user", "content": "q"}
+ANSWER = {"role": "assistant", "content": [THOUGHT, {"type": "text", "text": "a"}]}
+CALL = {"role": "assistant", "content": [THOUGHT, {"type": "tool_use", "id": "t", "name": "Bash", "input": {}}]}
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "ok"}]}
+FINISHED: list[Any] = [QUESTION, ANSWER, QUESTION]
+OPEN: list[Any] = [QUESTION, CALL, RESULT]
 
 
 def test_a_refused_signature_is_first_answered_by_asking_to_drop_the_block() -> None:
@@ -142,20 +149,38 @@ def test_a_refused_signature_is_first_answered_by_asking_to_drop_the_block() -> 
     ],
 )
 def test_where_that_cannot_help_thinking_of_finished_turns_goes(sent: Sent, thinking: Any) -> None:
-    assert found(BOUND, sent, thinking=thinking) == [(Remedy.SWITCH, "strip_thinking")]
+    assert found(BOUND, sent, thinking=thinking, messages=FINISHED) == [(Remedy.SWITCH, "strip_thinking")]
 
 
 @pytest.mark.parametrize("text", [MISSING, "Invalid signature in thinking block"])
-def test_both_wordings_lead_step_by_step_to_no_thinking_in_the_history(text: str) -> None:
-    sent, steps = replace(SENT, caps=Capabilities()), []
-    while step := findings(text, sent):
-        steps.append(step[0].value)
-        sent = replace(sent, rules=Rules(switches=sent.rules.switches | {Switch(step[0].value)}))
-    assert steps == ["strip_thinking", "strip_all_thinking"]
+def test_a_signature_that_is_not_bound_to_a_prefix_is_never_answered_by_its_dropping(text: str) -> None:
+    sent = replace(SENT, caps=Capabilities()) if "Invalid" in text else SENT
+    assert found(text, sent, thinking={"type": "adaptive"}, messages=FINISHED) == [(Remedy.SWITCH, "strip_thinking")]
 
 
-def test_a_signature_that_is_not_there_cannot_be_dropped_by_its_prefix() -> None:
-    assert found(MISSING, thinking={"type": "adaptive"}) == [(Remedy.SWITCH, "strip_thinking")]
+@pytest.mark.parametrize(
+    ("text", "messages", "switches", "expected"),
+    [
+        (MISSING.replace("369", "1"), FINISHED, [], [(Remedy.SWITCH, "strip_thinking")]),
+        (MISSING.replace("369", "1"), OPEN, [], [(Remedy.SWITCH, "strip_all_thinking")]),
+        (MISSING.replace("369", "1"), FINISHED[:2] + OPEN, [], [(Remedy.SWITCH, "strip_thinking")]),
+        (MISSING.replace("369", "3"), FINISHED[:2] + OPEN, [], [(Remedy.SWITCH, "strip_all_thinking")]),
+        ("thinking.signature: Field required", OPEN, [], [(Remedy.SWITCH, "strip_all_thinking")]),
+        (
+            "thinking.signature: Field required",
+            FINISHED,
+            [Switch.STRIP_THINKING],
+            [(Remedy.SWITCH, "strip_all_thinking")],
+        ),
+        ("thinking.signature: Field required", [{"role": "user", "content": "q"}, "odd"], [], []),
+        ("thinking.signature: Field required", 5, [], []),
+    ],
+)
+def test_thinking_of_the_open_turn_goes_only_if_it_is_what_was_refused_or_all_that_is_left(
+    text: str, messages: Any, switches: list[Switch], expected: Any
+) -> None:
+    sent = replace(SENT, rules=Rules(switches=frozenset(switches)))
+    assert found(text, sent, messages=messages) == expected
 
 
 ENABLED = "thinking.type.enabled is not supported for this model. Use thinking.type.adaptive and output_config.effort"

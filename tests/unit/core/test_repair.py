@@ -35,6 +35,12 @@ def sent(body: bytes = b"{}", betas: str = "", session: str = "") -> Translated:
     return Translated(request, TARGET.bedrock_id, extra={"session": session, "betas": betas})
 
 
+THINKING = (
+    b'{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":[{"type":"thinking","signature":"s"}]},'
+    b'{"role":"user","content":"q"}]}'
+)
+
+
 def error(message: str) -> bytes:
     return msgspec.json.encode({"message": message})
 
@@ -94,7 +100,8 @@ def test_a_lesson_is_for_its_surface_and_model_only() -> None:
 
 def test_a_lesson_about_a_history_is_for_that_conversation_only() -> None:
     denials = Denials()
-    repair = propose("messages.3.content.0.thinking.signature: Field required", sent(session="s1"), denials)
+    text = "messages.1.content.0.thinking.signature: Field required"
+    repair = propose(text, sent(THINKING, session="s1"), denials)
     assert repair is not None
     denials.learn(repair, NOW)
     assert denials.rules(Surface.MESSAGES, OPUS, "s1").switches == {Switch.STRIP_THINKING}
@@ -102,9 +109,12 @@ def test_a_lesson_about_a_history_is_for_that_conversation_only() -> None:
     assert denials.rules(Surface.MESSAGES, OPUS, None) == Rules()
 
 
-def test_a_second_refusal_goes_a_step_further_and_a_third_none() -> None:
-    denials, steps = Denials(), []
-    while repair := propose("thinking.signature: Field required", sent(session="s1"), denials):
+def test_a_second_refusal_of_the_same_sort_goes_a_step_further() -> None:
+    denials = Denials()
+    steps: list[Any] = []
+    for _ in range(2):
+        repair = propose("thinking.signature: Field required", sent(THINKING, session="s1"), denials)
+        assert repair is not None
         steps += [transition.fields["value"] for transition in denials.learn(repair, NOW)]
     assert steps == ["strip_thinking", "strip_all_thinking"]
 

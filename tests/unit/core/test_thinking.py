@@ -10,7 +10,7 @@ from claude_failover.core.capabilities import Binding, Capabilities
 from claude_failover.core.commands import Rewrite
 from claude_failover.core.draft import Draft
 from claude_failover.core.rules import Rules, Switch
-from claude_failover.core.thinking import DROP_BLOCK, strip_history, translate_thinking
+from claude_failover.core.thinking import DROP_BLOCK, holds_thinking, strip_history, translate_thinking
 from claude_failover.core.types import Surface
 
 OLD = Capabilities(budget=True)
@@ -118,6 +118,12 @@ def stripped(messages: Any, *switches: Switch, **fields: Any) -> Draft:
 
 FINISHED = [QUESTION, said(THOUGHT, HIDDEN, WORDS), QUESTION]
 OPEN = [QUESTION, said(THOUGHT, WORDS), QUESTION, said(THOUGHT, CALL), RESULT]
+
+
+def test_thinking_is_found_wherever_it_is() -> None:
+    assert holds_thinking(OPEN)
+    assert holds_thinking([said(HIDDEN)])
+    assert not holds_thinking([QUESTION, "odd", said(WORDS), RESULT])
 
 
 def test_history_stays_as_it_is_until_it_was_refused() -> None:
