@@ -55,7 +55,8 @@ def run(
 ) -> None:
     """Run claude through the daemon.
 
-    The daemon is started if it does not run. Everything after the options goes to claude unchanged; put -- before it if it starts with a dash that could be
+    The daemon is started if it does not run. Everything after the options goes to claude unchanged; put -- before
+    it if it starts with a dash that could be
     ours. The exit code is claude's; 125 if claude could not be started.
     """
     words = [*(arguments or []), *context.args]
@@ -225,7 +226,8 @@ def env(
 ) -> int:
     """Print exports for this shell.
 
-    They make claude, started from it, go through the daemon. The daemon must run, since the address and the key are its own. Only variables are set; no file is written.
+    They make claude, started from it, go through the daemon. The daemon must run, since the address and the key are
+    its own. Only variables are set; no file is written.
     """
     name = environment.check_shell(shell) if shell else _login_shell()
     if unset:

@@ -151,7 +151,8 @@ def restart(
 ) -> int:
     """Stop the daemon and start it again.
 
-    Stops as `stop` does; starts it too if it did not run. After an upgrade this is what brings the new version into force.
+    Stops as `stop` does; starts it too if it did not run. After an upgrade this is what brings the new version into
+    force.
     """
     invocation = cli.of(context)
     if claim.holder(invocation.paths.lock) is not None:

@@ -39,7 +39,8 @@ def force_backend(
 ) -> int:
     """Send requests to one backend for a while.
 
-    Whatever its cooldown or breaker says, but never past the spend limit. Without --for it holds until `force-backend auto`.
+    Whatever its cooldown or breaker says, but never past the spend limit. Without --for it holds until
+    `force-backend auto`.
     """
     if backend == AUTO and duration is not None:
         raise UsageError("--for: there is nothing to end later with auto", hint="claude-failover force-backend auto")
