@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -99,25 +98,6 @@ async def test_without_any_token_the_error_says_what_is_wrong_with_each_source(h
     assert found.status().hint == "unset CLAUDE_CODE_OAUTH_TOKEN"
 
 
-@pytest.mark.parametrize(
-    ("value", "says"),
-    [
-        ("sk-ant-ort01-x", "refresh token"),
-        ("sk-ant-admin01-x", "admin key"),
-        ("sk-ant-sid01-x", "session cookie"),
-        ("cfk_x", "client key"),
-        ("ABSKx", "Bedrock"),
-        ("sk-ant-oat01-a b", "white space"),
-        ("sk-ant-oat01-é", "white space"),
-        ("", "is empty"),
-    ],
-)
-def test_what_is_no_use_is_recognised_by_how_it_begins(value: str, says: str) -> None:
-    shape = shapes.shape_of(Secret(value))
-    assert says in shape.problem
-    assert shape.kind == ""
-
-
 # --- ~/.claude
 
 
@@ -205,36 +185,6 @@ async def test_the_plan_s_token_file_is_the_last_resort(home: Path, clock: FakeC
 
 
 # --- the macOS keychain
-
-
-def test_the_keychain_item_is_named_for_its_configuration_directory() -> None:
-    assert claude_login.keychain_service({}) == "Claude Code-credentials"
-    # the first eight digits of what sha256sum says of /tmp/x
-    assert claude_login.keychain_service({"CLAUDE_CONFIG_DIR": "/tmp/x"}) == "Claude Code-credentials-2e56aa36"
-
-
-def test_the_keychain_is_asked_on_macos_only(clock: FakeClock) -> None:
-    asked: list[list[str]] = []
-
-    def ask(arguments: list[str]) -> bytes | None:
-        asked.append(arguments)
-        return json.dumps({"claudeAiOauth": {"accessToken": OAUTH}}).encode()
-
-    wall = clock.now().wall
-    assert claude_login.of_keychain({"USER": "me"}, wall, ask=ask, platform="linux") is None
-    token = claude_login.of_keychain({"USER": "me"}, wall, ask=ask, platform="darwin")
-    assert token is not None
-    assert token.source == "the macOS keychain"
-    assert asked == [["find-generic-password", "-s", "Claude Code-credentials", "-a", "me", "-w"]]
-    assert claude_login.of_keychain({}, wall, ask=lambda _: None, platform="darwin") is None
-
-
-def test_a_keychain_that_does_not_answer_is_said(clock: FakeClock) -> None:
-    def ask(_: list[str]) -> bytes | None:
-        raise OSError("no such program")
-
-    with pytest.raises(CredentialError, match="does not answer"):
-        claude_login.of_keychain({}, clock.now().wall, ask=ask, platform="darwin")
 
 
 async def test_the_keychain_s_answer_is_kept_for_a_minute(
@@ -329,12 +279,3 @@ async def test_what_is_loaded_and_what_fails_is_said_once_and_without_the_value(
         events.use(before)
     assert [event.name for event in seen] == ["credential.failed", "credential.loaded"]
     assert KEY not in repr([event.fields for event in seen])
-
-
-def test_no_file_of_anybody_else_is_read(home: Path, clock: FakeClock) -> None:
-    if os.geteuid() != 0:
-        return
-    path = login(home)
-    os.chown(path, 12345, 12345)
-    with pytest.raises(CredentialError, match="not in a file of this user's"):
-        claude_login.of_file({"HOME": str(home)}, clock.now().wall)

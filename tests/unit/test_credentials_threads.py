@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from claude_failover.credentials.threads import in_thread
+
+
+async def test_work_is_done_elsewhere_and_its_result_comes_back() -> None:
+    here = threading.current_thread()
+    there = await in_thread(threading.current_thread, "elsewhere")
+    assert there is not here
+    assert (there.name, there.daemon) == ("elsewhere", True)
+
+
+async def test_what_it_raises_comes_back_too() -> None:
+    def work() -> None:
+        raise KeyError("gone")
+
+    with pytest.raises(KeyError):
+        await in_thread(work, "failing")
+
+
+async def test_a_future_that_is_given_up_is_left_alone() -> None:
+    gate = threading.Event()
+    done = threading.Event()
+
+    def work() -> None:
+        gate.wait(5)
+        done.set()
+
+    future = in_thread(work, "slow")
+    future.cancel()
+    gate.set()
+    await in_thread(lambda: done.wait(5), "watch")
+    await asyncio.sleep(0)
+    assert future.cancelled()
+
+
+def test_a_loop_that_is_gone_hears_nothing() -> None:
+    gate = threading.Event()
+    before = set(threading.enumerate())
+
+    async def begin() -> None:
+        in_thread(lambda: gate.wait(5), "late").cancel()
+
+    asyncio.run(begin())
+    (late,) = set(threading.enumerate()) - before
+    gate.set()
+    late.join(5)
+    assert not late.is_alive()
