@@ -65,6 +65,8 @@ def to_bedrock(
     if why := _refused(draft):
         return Untranslatable(why)
     _rewrite(draft, backend)
+    if any(name.lower() == "anthropic-version" and value != ANTHROPIC_VERSION for name, value in request.headers):
+        draft.rewrites.add("anthropic-version", "converted", f"{ANTHROPIC_VERSION} is the one that every model takes")
     sent = betas.outgoing(draft, asked)
     model = next((form for form in target.forms if form not in rules.refused_ids), target.bedrock_id)
     upstream = _http(draft, model, sent, streaming=peek.stream)

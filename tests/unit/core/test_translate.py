@@ -96,6 +96,14 @@ def test_without_betas_there_is_no_header_for_them() -> None:
     assert (result.request.streaming, result.rewrites) == (False, ())
 
 
+def test_a_later_api_version_is_put_back_to_the_one_that_every_model_takes() -> None:
+    same = made(plain(), headers=(("anthropic-version", "2023-06-01"),))
+    later = made(plain(), headers=(("Anthropic-Version", "2026-10-21"),))
+    assert same.request == later.request
+    assert [change.path for change in later.rewrites] == ["anthropic-version"]
+    assert same.rewrites == ()
+
+
 def test_mantle_is_signed_as_itself() -> None:
     mantle = replace(BEDROCK, surface="mantle")
     found = CATALOG.resolve("claude-haiku-4-5", mantle)
