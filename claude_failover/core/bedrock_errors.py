@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from claude_failover.core import limits
-from claude_failover.core.error_body import Told, described, error_body, short
+from claude_failover.core.error_body import Told, described, error_body, safe_id, short
 from claude_failover.core.types import Epoch, Headers, Instant, Outcome, Scope, Seconds, Verdict
 
 MIN_SKEW = Seconds(60.0)
@@ -170,15 +170,16 @@ def present(status: int, headers: Mapping[str, str], told: Told, verdict: Verdic
     compacts the conversation.
     """
     code, error_type, message = _as_anthropic(status, told, verdict)
-    request_id = told.request_id or headers.get("x-amzn-requestid") or headers.get("request-id") or None
+    amazon = safe_id(headers.get("x-amzn-requestid", ""))
+    known = told.request_id or amazon or safe_id(headers.get("request-id", "")) or None
     kept: list[tuple[str, str]] = [("content-type", "application/json")]
-    if request_id:
-        kept.append(("request-id", request_id))
-    if amazon := headers.get("x-amzn-requestid"):
+    if known:
+        kept.append(("request-id", known))
+    if amazon:
         kept.append(("x-amzn-requestid", amazon))
     if code == 429 and verdict.retry_after is not None:
         kept.append(("retry-after", str(max(1, round(verdict.retry_after)))))
-    return code, tuple(kept), error_body(error_type, message, request_id)
+    return code, tuple(kept), error_body(error_type, message, known)
 
 
 def _as_anthropic(status: int, told: Told, verdict: Verdict) -> tuple[int, str, str]:

@@ -20,9 +20,12 @@ from claude_failover.core.redaction import redact
 
 MAX_READ = 262_144
 """Bytes of an error body that are looked at; no error that means anything is longer."""
+MAX_WORD = 80
+"""Characters of a type, a code, an exception's name."""
 MAX_DETAIL = 160
 """Characters of an error's text that go into a log line or onto a screen."""
 
+_REQUEST_ID = re.compile(r"[\w.:/=+-]{1,128}\Z", re.ASCII)
 _UNWRAP = re.compile(r"\s*the model returned the following errors:\s*", re.IGNORECASE)
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _QUOTED = re.compile(r"(['\"`])[^'\"`]{48,}\1")
@@ -87,7 +90,12 @@ def read_success(body: bytes) -> Told:
 
 def exception_name(text: str) -> str:
     """Reduce ``com.amazon.coral.service#ThrottlingException:http://…`` to ``ThrottlingException``."""
-    return text.split(":", 1)[0].rsplit("#", 1)[-1].strip()[:80]
+    return short(text.split(":", 1)[0].rsplit("#", 1)[-1], MAX_WORD)
+
+
+def safe_id(text: str) -> str:
+    """Let an upstream's request id through if it can stand in a header; else nothing."""
+    return text if _REQUEST_ID.match(text) else ""
 
 
 def short(text: str, limit: int = MAX_DETAIL) -> str:
@@ -107,7 +115,7 @@ def described(status: int, headers: Mapping[str, str], told: Told) -> str:
     """One line about an error: its words if it has a shape that we know, else only its status and media type."""
     if words := short(told.message):
         return words
-    media = headers.get("content-type", "").split(";", 1)[0].strip()[:40]
+    media = short(headers.get("content-type", "").split(";", 1)[0], 40)
     what = told.type or told.name
     return " ".join(part for part in (f"HTTP {status}", what or media) if part)
 
@@ -147,13 +155,18 @@ def _told(envelope: _Envelope | None) -> Told:
         or _text(inner.get("message"))
     )
     return Told(
-        type=_text(error.get("type")),
+        type=_word(error.get("type")),
         name=exception_name(_text(envelope.aws_type) or _text(inner.get("__type")) or _text(envelope.code)),
         message=_UNWRAP.sub("", message, count=1) if _UNWRAP.match(message) else message,
-        code=_text(details.get("error_code")),
-        request_id=_text(envelope.request_id),
+        code=_word(details.get("error_code")),
+        request_id=safe_id(_text(envelope.request_id)),
         original_status=status if isinstance(status, int) and not isinstance(status, bool) else None,
     )
+
+
+def _word(value: object) -> str:
+    """A type or a code: a word that goes into logs and comparisons, so it is bounded."""
+    return short(_text(value), MAX_WORD)
 
 
 def _text(value: object) -> str:

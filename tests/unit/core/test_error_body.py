@@ -52,6 +52,7 @@ ANTHROPIC = (
         (b'{"message":"boom","originalStatusCode":true}', Told(message="boom")),
         (b'{"type":"error","error":"text","request_id":7,"Output":"x"}', Told()),
         (b'{"type":"error","error":{"type":3,"message":null,"details":[1]}}', Told()),
+        (b'{"error":{"type":"a_b\\nx"},"request_id":"r\\r\\nx-evil: 1","__type":"a#B\\nC"}', Told("a_b", "B")),
         (b"<html><body>502 Bad Gateway</body></html>", Told()),
         (b"", Told()),
         (b"[1,2]", Told()),
@@ -61,7 +62,7 @@ ANTHROPIC = (
     ],
     ids=[
         "anthropic", "aws", "aws capital", "aws type", "coral", "wrapped", "model error", "odd status", "odd types",
-        "odd inner types", "html", "empty", "array", "not utf-8", "deep array", "deep object",
+        "odd inner types", "line ends", "html", "empty", "array", "not utf-8", "deep array", "deep object",
     ],
 )  # fmt: skip
 def test_every_shape_of_an_error_is_read(body: bytes, told: Told) -> None:
@@ -98,7 +99,7 @@ def test_an_object_is_json_and_a_page_is_not() -> None:
         ("com.amazon.coral.service#UnknownOperationException", "UnknownOperationException"),
         (" ValidationException ", "ValidationException"),
         ("", ""),
-        ("x" * 200, "x" * 80),
+        ("x" * 200, "x" * 79 + "…"),
     ],
 )
 def test_an_exception_name_loses_its_namespace_and_its_address(text: str, name: str) -> None:
@@ -137,6 +138,7 @@ def test_a_detail_is_cut_to_its_bound() -> None:
     [
         ({}, Told("api_error", message="Internal server error"), "Internal server error"),
         ({"content-type": "text/html; charset=utf-8"}, Told(), "HTTP 502 text/html"),
+        ({"content-type": "text\nhtml"}, Told(), "HTTP 502 text"),
         ({}, Told("api_error"), "HTTP 502 api_error"),
         ({}, Told(name="InternalServerException"), "HTTP 502 InternalServerException"),
         ({}, Told(), "HTTP 502"),
