@@ -18,5 +18,5 @@ def test_later_layers_win_and_lists_become_values() -> None:
 
 
 def test_a_name_that_is_no_capability_is_a_mistake_in_the_table() -> None:
-    with pytest.raises(ValueError, match="no such capability: adaptiv, efort"):
-        capabilities({"efort": [], "adaptiv": True})
+    with pytest.raises(ValueError, match="no such capability: adaptable, effortless"):
+        capabilities({"effortless": [], "adaptable": True})
