@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from claude_failover.events.canonical import announced, attempted, concluded, exchange_fields
 from claude_failover.events.event import Event, Value, read_line, render_text
-from claude_failover.events.hub import EventsWindow, Hub, Sink, capture, crash, emit, hook_interpreter, use
+from claude_failover.events.hub import EventsWindow, Hub, Sink, capture, crash, emit, hook_interpreter, say, use
 from claude_failover.events.journal import Health, Journal
 from claude_failover.events.libraries import (
     LibraryHandler,
@@ -53,5 +53,6 @@ __all__ = [
     "loop_exception_handler",
     "read_line",
     "render_text",
+    "say",
     "use",
 ]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -175,6 +176,20 @@ def test_a_reload_changes_thresholds_and_channels_and_forgets_nothing(seen: list
     assert second.delivered.acquire(timeout=5)
     assert [notice.change for notice in second.got] == [Change.RESOLVED]
     assert len(first.got) == 1
+    desk.close()
+
+
+def test_without_channels_of_its_own_a_desk_takes_those_of_the_configuration(
+    seen: list[Event], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "notify-send"
+    program.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "linux")
+    desk = Desk(Alerts(desktop=False))
+    assert [courier._channel.name for courier in desk._couriers] == []
+    desk.reload(Alerts(desktop=True, command="true"))
+    assert [courier._channel.name for courier in desk._couriers] == ["desktop", "command"]
     desk.close()
 
 

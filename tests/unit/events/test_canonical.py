@@ -138,6 +138,17 @@ def test_a_request_that_we_refused_ourselves_had_no_attempt(seen: list[Event]) -
     assert "upstream_request_ids" not in event.fields
 
 
+def test_an_attempt_is_not_even_put_together_when_nobody_debugs() -> None:
+    heard: list[Event] = []
+    hub = Hub(lambda: AT)
+    hub.subscribe(heard.append)
+    before = use(hub)
+    attempted(LIMITED)
+    concluded(EXCHANGE)
+    use(before)
+    assert [event.name for event in heard] == ["exchange.ended"]
+
+
 def test_an_attempt_is_detail(seen: list[Event]) -> None:
     attempted(LIMITED)
     attempted(SERVED)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,23 @@ def test_long_lists_and_many_fields_are_cut() -> None:
     assert clean("tried", [str(number) for number in range(100)]) == [str(number) for number in range(16)]
     read = json.loads(told({f"f{number}": number for number in range(200)}).line())
     assert len(read) == 3 + 48
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "written"),
+    [
+        ("body", "hello", "[redacted]"),
+        ("tried", ["x"] * 100, ["x"] * 16),
+        ("tried", ["sk-ant-api03-abcdefgh"], ["[redacted]"]),
+        ("share", float("inf"), None),
+        ("what", {"a": 1}, "<dict>"),
+        ("detail", "x" * 600, "x" * 499 + "…"),
+        ("detail", "a\x1bb", "a b"),
+        ("detail", "key sk-ant-api03-abcdefgh", "key [redacted]"),
+    ],
+)
+def test_whatever_a_line_is_given_it_is_cleaned(name: str, value: Any, written: Value) -> None:
+    assert json.loads(told({name: value, "plain": 1.5}).line())[name] == written
 
 
 def test_a_line_is_never_longer_than_its_bound() -> None:

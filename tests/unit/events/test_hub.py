@@ -88,6 +88,23 @@ def test_kinds_of_repeats_are_bounded(seen: list[Event]) -> None:
     assert len(hub._hub._repeats) == KINDS
 
 
+def test_details_are_put_together_only_if_somebody_wants_them() -> None:
+    one = Hub(lambda: FakeClock().now().wall)
+    heard: list[Event] = []
+    one.subscribe(heard.append)
+    one.emit("attempt.ended", {})
+    assert heard == []
+    assert not one.is_debugged()
+    window = EventsWindow(level=Level.DEBUG)
+    one.subscribe(window)
+    assert one.is_debugged()
+    one.emit("attempt.ended", {})
+    assert [event.name for event in window.recent()] == ["attempt.ended"]
+    assert heard == []
+    window.level = Level.INFO
+    assert not one.is_debugged()
+
+
 def test_what_matters_per_request_is_never_held_back(seen: list[Event]) -> None:
     for _ in range(50):
         emit("exchange.ended", outcome="served")

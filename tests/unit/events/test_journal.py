@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,23 @@ def test_closing_writes_what_waits_and_may_be_done_twice(tmp_path: Path) -> None
     journal.close()
     journal.close()
     assert len(lines(tmp_path / "log")) == 50
+
+
+def test_a_writer_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    class Stuck(io.StringIO):
+        def write(self, text: str) -> int:
+            gate.wait(10)
+            return len(text)
+
+    gate = threading.Event()
+    journal = journal_in(tmp_path, queue_size=1)
+    journal.also_to(Stuck())
+    journal.start()
+    journal(event(n=1))
+    while not journal.flush(timeout=0.01) and journal.health().queued < 1:
+        journal(event(n=2))
+    journal.close(timeout=0.01)
+    gate.set()
 
 
 def test_a_journal_that_never_started_can_neither_flush_nor_hold_the_daemon_up(tmp_path: Path) -> None:
