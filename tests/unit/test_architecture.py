@@ -192,7 +192,8 @@ def own_tests(path: Path) -> list[Path]:
     """Where a module's own test files may be; ``_properties`` and the like may stand beside each.
 
     At the edges a file may be about a family: ``test_ledger.py`` about ``ledger_rows`` too, ``test_drill_bedrock.py``
-    about all of ``drill/bedrock_*.py``. In the core each module has its own.
+    about all of ``drill/bedrock_*.py``, and over sockets about a whole package whose parts only work together
+    (``integration/test_control.py``: client and server). In the core each module has its own.
     """
     parts = name_of(path).removesuffix(".__main__").split(".")
     words = parts[-1].split("_")
@@ -207,6 +208,9 @@ def own_tests(path: Path) -> list[Path]:
             TESTS / "integration" / Path(*parts[:-1]) / f"test_{name}",
         )
     ]
+    together = TESTS / "integration" / f"test_{parts[0]}.py"
+    if parts[0] != "core" and together.exists():
+        stems.append(together.with_suffix(""))
     return [
         file
         for stem in dict.fromkeys(stems)
