@@ -13,7 +13,18 @@ from __future__ import annotations
 
 from claude_failover.events.canonical import announced, attempted, concluded, exchange_fields
 from claude_failover.events.event import Event, Value, read_line, render_text
-from claude_failover.events.hub import EventsWindow, Hub, Sink, capture, crash, emit, hook_interpreter, say, use
+from claude_failover.events.hub import (
+    EventsWindow,
+    Hub,
+    Sink,
+    capture,
+    crash,
+    emit,
+    hook_interpreter,
+    on_loop,
+    say,
+    use,
+)
 from claude_failover.events.journal import Health, Journal
 from claude_failover.events.libraries import (
     LibraryHandler,
@@ -21,7 +32,7 @@ from claude_failover.events.libraries import (
     capture_libraries,
     loop_exception_handler,
 )
-from claude_failover.events.live_secrets import LIVE, LiveSecrets
+from claude_failover.events.live_secrets import LIVE, LiveSecrets, shown
 from claude_failover.events.names import AUDITED, NAMES, EventName, Level, level_of
 
 __all__ = [
@@ -51,8 +62,10 @@ __all__ = [
     "hook_interpreter",
     "level_of",
     "loop_exception_handler",
+    "on_loop",
     "read_line",
     "render_text",
     "say",
+    "shown",
     "use",
 ]

@@ -15,11 +15,14 @@ import threading
 import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from claude_failover.core.types import Epoch
 from claude_failover.events.event import Event, Value
 from claude_failover.events.names import REPEATING, EventName, Level, level_of
+
+if TYPE_CHECKING:
+    import asyncio
 
 Sink = Callable[[Event], None]
 """Takes note of an event; must not wait. One with a ``level`` below ``INFO`` hears of details too."""
@@ -173,6 +176,24 @@ def crash(where: str, error: BaseException) -> None:
     frames = traceback.extract_tb(error.__traceback__)[-12:]
     trace = " < ".join(f"{frame.name} {frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in reversed(frames))
     emit("code.crashed", where=where, error=type(error).__name__, message=str(error), trace=trace)
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, sink: Sink) -> Sink:
+    """Make a sink that belongs to *loop* safe to be called from any thread: credentials are refreshed in threads.
+
+    Call this in the loop's own thread; events that come from there are handed over at once, in order.
+    """
+    home = threading.get_ident()
+
+    def deliver(event: Event) -> None:
+        if threading.get_ident() == home:
+            sink(event)
+        else:
+            # A loop that is closed already has nobody left to tell.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(sink, event)
+
+    return deliver
 
 
 class _Captured(list[Event]):

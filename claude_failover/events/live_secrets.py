@@ -11,6 +11,7 @@ from collections import OrderedDict
 from typing import Final
 
 from claude_failover.core.redaction import MASK, forms
+from claude_failover.events.event import Event, Value, clean
 
 MAX_SECRETS: Final = 64
 """The oldest is forgotten first: refreshed tokens replace each other for as long as the daemon runs."""
@@ -63,3 +64,9 @@ class LiveSecrets:
 
 LIVE: Final = LiveSecrets()
 """The process's: credentials register here, every log handler masks with it."""
+
+
+def shown(event: Event, secrets: LiveSecrets = LIVE) -> dict[str, Value]:
+    """Give an event's fields for the control channel or a screen: cleaned and masked as on disk."""
+    fields = {name: clean(name, value) for name, value in event.fields.items()}
+    return {name: secrets.mask(value) if isinstance(value, str) else value for name, value in fields.items()}

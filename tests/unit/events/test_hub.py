@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,18 @@ import pytest
 from claude_failover.clock import FakeClock
 from claude_failover.events import hub
 from claude_failover.events.event import Event
-from claude_failover.events.hub import BURST, KINDS, EventsWindow, Hub, capture, crash, emit, hook_interpreter, use
+from claude_failover.events.hub import (
+    BURST,
+    KINDS,
+    EventsWindow,
+    Hub,
+    capture,
+    crash,
+    emit,
+    hook_interpreter,
+    on_loop,
+    use,
+)
 from claude_failover.events.names import Level
 
 
@@ -159,6 +171,37 @@ def test_the_windows_summary_survives_a_restart() -> None:
     window.restore({"failover.happened": 3})
     window(Event(1, FakeClock().now().wall, "failover.happened", Level.WARNING, {}))
     assert window.summary() == {"failover.happened": 4}
+
+
+async def test_a_sink_of_the_event_loop_may_be_reached_from_any_thread(clock: FakeClock) -> None:
+    heard: list[tuple[str, int]] = []
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def note(event: Event) -> None:
+        heard.append((event.name, threading.get_ident()))
+        if event.name == "daemon.stopped":
+            done.set()
+
+    one = Hub(lambda: clock.now().wall)
+    one.subscribe(on_loop(loop, note))
+    one.emit("daemon.started", {})
+    await asyncio.to_thread(one.emit, "daemon.stopped", {})
+    await done.wait()
+    assert heard == [("daemon.started", threading.get_ident()), ("daemon.stopped", threading.get_ident())]
+
+
+def test_a_loop_that_is_closed_has_nobody_left_to_tell(clock: FakeClock) -> None:
+    loop = asyncio.new_event_loop()
+    one = Hub(lambda: clock.now().wall)
+    heard: list[Event] = []
+    one.subscribe(on_loop(loop, heard.append))
+    loop.close()
+    thread = threading.Thread(target=one.emit, args=("daemon.stopped", {}))
+    thread.start()
+    thread.join()
+    assert heard == []
+    assert one.sink_failures == 0
 
 
 def test_what_nobody_catches_reaches_the_log(

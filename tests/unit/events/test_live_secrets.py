@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import base64
 
-from claude_failover.events.live_secrets import MAX_SECRETS, LiveSecrets
+from claude_failover.core.types import Epoch
+from claude_failover.events.event import Event
+from claude_failover.events.live_secrets import MAX_SECRETS, LiveSecrets, shown
+from claude_failover.events.names import Level
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
@@ -38,6 +41,19 @@ def test_refreshed_tokens_do_not_pile_up() -> None:
     assert len(live) == MAX_SECRETS
     assert live.mask("a-long-secret-0000") == "a-long-secret-0000"
     assert live.mask("a-long-secret-0068") == "[redacted]"
+
+
+def test_what_is_shown_is_as_clean_as_what_is_written() -> None:
+    live = LiveSecrets()
+    live.register(SECRET)
+    event = Event(
+        1,
+        Epoch(1.0),
+        "code.crashed",
+        Level.ERROR,
+        {"message": f"it was {SECRET}", "body": "x", "where": "sk-ant-abcdef"},
+    )
+    assert shown(event, live) == {"message": "it was [redacted]", "body": "[redacted]", "where": "[redacted]"}
 
 
 def test_its_repr_shows_a_number_and_nothing_else() -> None:
