@@ -7,6 +7,7 @@ wrong there is said in that line, and the exit code is 0.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
@@ -48,8 +49,9 @@ def show_statusline(invocation: Invocation) -> int:
 
 def _drain_stdin() -> None:
     """Take what Claude Code sends, so that it does not write into a closed pipe; none of it is needed."""
-    if sys.stdin is not None and not sys.stdin.isatty() and select.select([sys.stdin], [], [], 0)[0]:
-        os.read(sys.stdin.fileno(), 1 << 20)
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if not sys.stdin.isatty() and select.select([sys.stdin], [], [], 0)[0]:
+            os.read(sys.stdin.fileno(), 1 << 20)
 
 
 def _line(invocation: Invocation) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from urllib.parse import urlsplit
 import claude_failover
 from claude_failover.clock import Clock, pause
 from claude_failover.config_paths import Paths
-from claude_failover.control import claim, handshake
+from claude_failover.control import claim, handshake, ports
 from claude_failover.control.client import ControlClient
 from claude_failover.core.types import Seconds
 from claude_failover.errors import AlreadyRunning, DaemonFailed, FailoverError
@@ -79,9 +80,18 @@ def start_daemon(
     if word is None:
         raise _with_tail("the daemon ended before it was ready", boot)
     if not word.ready:
-        raise handshake.error_of(word)
+        raise _with_owner(handshake.error_of(word))
     _verify(paths, clock, word)
     return word
+
+
+def _with_owner(error: FailoverError) -> FailoverError:
+    """Where a port is taken, say by whom: looked up here, because the daemon that found out has ended by now."""
+    taken = re.search(r":(\d+) is taken by another program", str(error))
+    holder = ports.owner(int(taken[1])) if taken else None
+    if taken is None or holder is None:
+        return error
+    return type(error)(str(error).replace("another program", holder), hint=error.hint)
 
 
 def detach(command: Sequence[str], *, pass_fds: Sequence[int] = (), output: Path | None = None) -> None:

@@ -91,7 +91,7 @@ def screen(view: View, zone: tzinfo | None = None) -> RenderableType:
 
 def _event(event: Event, zone: tzinfo | None) -> RenderableType:
     then = datetime.fromtimestamp(event.at, tz=UTC).astimezone(zone).strftime("%H:%M:%S")
-    words = " ".join(f"{name}={value}" for name, value in event.fields.items() if value not in {None, ""})
+    words = " ".join(f"{name}={value}" for name, value in event.fields.items() if value is not None and value != "")
     return Text(f"{then} {event.name} {words}", "dim", no_wrap=True, overflow="ellipsis")
 
 
