@@ -3,8 +3,8 @@
 An error of ours is a sentence, a hint and an exit code; anything else is a bug, shown with
 its traceback (never its variables) and where to report it.
 
-``status`` and ``statusline`` are asked often and must be quick: in their plain forms they
-are answered before the parser, which costs more than they do, is imported.
+``status``, ``statusline``, ``start`` and ``run`` are typed often and must be quick: in their
+plain forms they are answered before the parser, which costs more than they do, is imported.
 """
 
 from __future__ import annotations
@@ -65,14 +65,26 @@ def _run(words: list[str]) -> int:
 
 
 def _quick(words: list[str]) -> Callable[[], int] | None:
-    """Recognise the plain forms of the two commands that must be quick; everything else is the parser's."""
-    if words == ["statusline"] and not _completing():
-        return lambda: glance.show_statusline(Invocation())
-    if words[:1] == ["status"] and not _completing() and set(words[1:]) <= {"--check", "--short", "--json"}:
-        return lambda: glance.show_status(
-            Invocation(), check="--check" in words, short="--short" in words, json="--json" in words
-        )
-    return None
+    """Recognise the plain forms of what is typed most; everything else is the parser's."""
+    if _completing():
+        return None
+    match words:
+        case ["statusline"]:
+            return lambda: glance.show_statusline(Invocation())
+        case ["status", *flags] if set(flags) <= {"--check", "--short", "--json"}:
+            return lambda: glance.show_status(
+                Invocation(), check="--check" in flags, short="--short" in flags, json="--json" in flags
+            )
+        case ["start"]:
+            from claude_failover.cli import presence  # noqa: PLC0415 - not for a glance
+
+            return lambda: presence.start_in_background(Invocation())
+        case ["run"] | ["run", "--", *_]:
+            from claude_failover.cli import become  # noqa: PLC0415 - not for a glance
+
+            return lambda: become.run_claude(Invocation(), words[2:])
+        case _:
+            return None
 
 
 def _completing() -> bool:

@@ -16,6 +16,7 @@ import typer
 from claude_failover.cli import invocation as cli
 from claude_failover.cli import service_units as units
 from claude_failover.cli.invocation import PROGRAM, Invocation, out, say
+from claude_failover.cli.presence import take_down
 from claude_failover.cli.spawn import wait_until_gone
 from claude_failover.config_paths import write_private
 from claude_failover.control import claim
@@ -112,8 +113,6 @@ def _make_room(invocation: Invocation) -> None:
     """Stop a daemon that was started by hand: two cannot hold the lock."""
     if claim.holder(invocation.paths.lock) is None:
         return
-    from claude_failover.cli.lifecycle import take_down  # noqa: PLC0415 - only when there is one
-
     say("stopping the daemon that runs now")
     take_down(invocation, Seconds(30.0), now=False)
 

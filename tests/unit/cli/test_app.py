@@ -98,7 +98,15 @@ def test_an_exit_of_the_parsers_keeps_its_code(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize(
     "words",
-    [["status"], ["status", "--json"], ["status", "--short", "--check"], ["statusline"]],
+    [
+        ["status"],
+        ["status", "--json"],
+        ["status", "--short", "--check"],
+        ["statusline"],
+        ["start"],
+        ["run"],
+        ["run", "--", "--help"],
+    ],
 )
 def test_the_plain_forms_are_recognised_without_the_parser(words: list[str]) -> None:
     assert app._quick(words) is not None
@@ -106,7 +114,17 @@ def test_the_plain_forms_are_recognised_without_the_parser(words: list[str]) -> 
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["status", "--watch"], ["status", "x"], ["--verbose", "status"], ["statusline", "--help"], ["logs"]],
+    [
+        [],
+        ["status", "--watch"],
+        ["status", "x"],
+        ["--verbose", "status"],
+        ["statusline", "--help"],
+        ["logs"],
+        ["run", "--budget", "5"],
+        ["run", "-p"],
+        ["start", "--foreground"],
+    ],
 )
 def test_everything_else_is_the_parsers(words: list[str]) -> None:
     assert app._quick(words) is None
