@@ -349,13 +349,11 @@ class Daemon:
             self.announce(transition)
         costs = settings.cost_tracking
         zone = Zone.of(costs.timezone)
-        for transition in self.standing.spend.configure(
+        self.standing.spend.configure(
             nusd(costs.daily_limit) if costs.enabled else None,
             nusd(costs.alert_threshold) if costs.enabled else None,
             zone.day,
-            now,
-        ):
-            self.announce(transition)
+        )
         if self.ledger is not None:
             self.ledger.configure(zone=zone, primary=settings.primary.name, prices=self.standing.prices)
         self.standing.tokens.reload(settings.credentials.sources)
@@ -382,14 +380,16 @@ async def _close(generation: Generation) -> None:
 
 def _ledger_says(name: str, facts: Mapping[str, str | int]) -> None:
     if name == "ledger.recovered":
-        events.emit("ledger.recovered", **facts)
+        events.say("ledger.recovered", dict(facts))
     else:
-        events.emit("ledger.failed", what=name, **facts)
+        events.say("ledger.failed", {"what": name, **facts})
 
 
 def _big_request(*parts: Any) -> web.BaseRequest:
     """A request whose body may be as large as the data port takes; aiohttp's own limit is 1 MiB."""
-    return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=MAX_BODY)
+    message, payload, protocol, writer, task = parts
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
 
 
 def _cannot_listen(error: OSError, host: str, port: int) -> Exception:
