@@ -109,9 +109,19 @@ class AwsProvider:
         Raises:
             CredentialError: There is none; the message says what to type.
         """
-        api_key = await self._api_key()
-        if api_key is not None:
-            return api_key
+        try:
+            api_key = await self._api_key()
+        except CredentialError as problem:  # a locked keyring, an expired key: the chain may still do
+            return await self._or_else(problem, refresh=refresh)
+        return api_key if api_key is not None else await self._of_chain(refresh=refresh)
+
+    async def _or_else(self, problem: CredentialError, *, refresh: bool) -> AwsKeys:
+        try:
+            return await self._of_chain(refresh=refresh)
+        except CredentialError as error:
+            raise CredentialError(f"{problem}; {error}", hint=problem.hint) from error
+
+    async def _of_chain(self, *, refresh: bool) -> AwsKeys:
         now = self._clock.now()
         changed = self._files_changed()
         just_asked = not changed and now.monotonic - self._ended < CALM

@@ -24,6 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.delenv("AWS_SHARED_CREDENTIALS_FILE", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     (tmp_path / ".aws").mkdir()
     return tmp_path
 
@@ -217,6 +218,23 @@ async def test_an_api_key_of_the_environment_wins_over_a_stored_one_and_that_ove
 def short_term(begins: str, seconds: int) -> str:
     url = f"bedrock.amazonaws.com/?Action=CallWithBearerToken&X-Amz-Date={begins}&X-Amz-Expires={seconds}&Version=1"
     return "bedrock-api-key-" + base64.b64encode(url.encode()).decode().rstrip("=")
+
+
+class Locked:
+    async def bedrock_key(self) -> Secret | None:
+        raise CredentialError("the keyring is locked", hint="claude-failover token set --store file")
+
+
+async def test_a_stored_key_that_cannot_be_got_leaves_the_chain_and_is_said_if_that_fails_too() -> None:
+    clock = FakeClock()
+    chain = Chain(clock)
+    provider = AwsProvider(store=Locked(), clock=clock, load=chain)
+    assert (await provider.get()).access_key == "AKIA0001"
+    chain.fails = CredentialError("no AWS credentials found")
+    clock.advance(HOUR)
+    with pytest.raises(CredentialError, match="the keyring is locked; no AWS credentials found") as caught:
+        await provider.get()
+    assert caught.value.hint == "claude-failover token set --store file"
 
 
 async def test_a_short_term_key_says_itself_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:

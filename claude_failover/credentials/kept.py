@@ -1,0 +1,221 @@
+"""Our own store as a source of tokens: read lazily, refreshed ahead of the end.
+
+Rule: requests go on with the old token while a new one is got; only without a valid one do they
+wait. One refresh at a time: within the process by one future, between processes by the box's lock,
+and whoever gets the lock looks first whether another has done it. The new pair is stored before
+the old is given up; if that fails it is used from memory, and storing is tried again. A failure is
+said, and tried again with growing pauses; a refresh token that was revoked is not tried again until
+somebody stores another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from claude_failover import events
+from claude_failover.clock import Clock, SystemClock
+from claude_failover.core.types import Seconds
+from claude_failover.credentials.box import Box
+from claude_failover.credentials.entry import ANTHROPIC, BEDROCK, Entry
+from claude_failover.credentials.redeem import LIMIT, Redeemed, RefreshFailed, redeem
+from claude_failover.credentials.secret import Secret
+from claude_failover.credentials.threads import in_thread
+from claude_failover.credentials.token import StoredToken
+from claude_failover.errors import CredentialError
+
+AHEAD: Final = 300.0
+"""Seconds before its end at which a token is refreshed."""
+
+LAST_MOMENT: Final = 10.0
+"""A token that ends sooner is not sent any more if a refresh may bring another."""
+
+READ_LIMIT: Final = 10.0
+"""Seconds that a keyring may take: it may be asking somebody to unlock it."""
+
+FIRST_PAUSE: Final = Seconds(30.0)
+LONGEST_PAUSE: Final = Seconds(600.0)
+
+FORCED_EVERY: Final = 60.0
+"""Seconds between two refreshes because a token was refused before its end."""
+
+SET_HINT: Final = "claude-failover token set anthropic"
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What a refresh brought."""
+
+    entry: Entry
+    unsaved: str = ""
+    """Why the new pair could not be stored."""
+
+
+class KeptTokens:
+    """What is kept under ``anthropic`` and ``bedrock``.
+
+    Args:
+        box: Where it is kept.
+        clock: The daemon's.
+        exchange: Redeems a refresh token; blocks.
+    """
+
+    def __init__(self, box: Box, clock: Clock | None = None, exchange: Callable[[Secret], Redeemed] = redeem) -> None:
+        self._box = box
+        self._clock = clock or SystemClock()
+        self._exchange = exchange
+        self._mark: tuple[object, ...] | None = None
+        self._entries: dict[str, Entry | None] = {}
+        self._where = ""
+        self._reading: asyncio.Future[dict[str, Entry | None]] | None = None
+        self._refreshing: asyncio.Future[_Outcome] | None = None
+        self._failed: RefreshFailed | None = None
+        self._again_at = float("-inf")
+        self._pause = FIRST_PAUSE
+        self._forced_at = float("-inf")
+        self._unsaved = ""
+        self._refreshes = 0
+
+    async def bedrock_key(self) -> Secret | None:
+        """The Bedrock API key, if one is kept.
+
+        Raises:
+            CredentialError: There is one, and it cannot be got.
+        """
+        await self._read(again=False)
+        entry = self._entries.get(BEDROCK)
+        return None if entry is None else entry.access
+
+    async def token(self, *, refresh: bool) -> StoredToken | None:
+        """See :class:`claude_failover.credentials.token.Kept`.
+
+        Raises:
+            CredentialError: There is a token, and it cannot be used.
+        """
+        refused = self._entries.get(ANTHROPIC) if refresh else None
+        await self._read(again=refresh)
+        entry = self._entries.get(ANTHROPIC)
+        if entry is None:
+            return None
+        same = refused is not None and refused.access == entry.access
+        await self._keep_fresh(entry, refused=same)
+        entry = self._entries.get(ANTHROPIC) or entry
+        if entry.expires is not None and entry.expires <= self._clock.now().wall:
+            why = f": {self._failed}" if self._failed is not None else ""
+            raise CredentialError(f"the login in {self._where} has expired{why}", hint=SET_HINT)
+        return self._stored(entry)
+
+    def last(self) -> StoredToken | None:
+        """What is known without asking anybody."""
+        entry = self._entries.get(ANTHROPIC)
+        return None if entry is None else self._stored(entry)
+
+    def _stored(self, entry: Entry) -> StoredToken:
+        warning = self._unsaved or (f"refresh failed: {self._failed}" if self._failed is not None else "")
+        return StoredToken(entry.access, entry.kind, self._where, entry.expires, warning)
+
+    # --- reading
+
+    async def _read(self, *, again: bool) -> None:
+        """Read the box if it has changed. A pair that could not be stored stays: the box holds the old one."""
+        mark = self._box.mark()
+        if not mark:
+            self._entries, self._mark = {}, mark
+            return
+        if (mark == self._mark and not again) or (self._unsaved and mark == self._mark):
+            return
+        refreshes = self._refreshes
+        if self._reading is None:
+            self._reading = in_thread(self._read_all, "keyring")
+        reading = self._reading
+        try:
+            async with asyncio.timeout(READ_LIMIT):
+                found = await asyncio.shield(reading)
+        except TimeoutError as error:
+            raise CredentialError(
+                f"the keyring did not answer within {READ_LIMIT:.0f} s", hint="unlock it, or " + SET_HINT
+            ) from error
+        finally:
+            if reading.done():
+                self._reading = None
+        if mark != self._mark:
+            self._failed, self._again_at, self._pause, self._unsaved = None, float("-inf"), FIRST_PAUSE, ""
+        if refreshes == self._refreshes:  # else what was read may be older than what we have
+            self._entries, self._mark = found, mark
+
+    def _read_all(self) -> dict[str, Entry | None]:
+        self._where = self._box.where(ANTHROPIC)
+        return {item: self._box.read(item) for item in self._box.stores()}
+
+    # --- refreshing
+
+    async def _keep_fresh(self, entry: Entry, *, refused: bool) -> None:
+        """Begin a refresh when it is time; wait for it only without a token that can be used."""
+        if entry.refresh is None:
+            return
+        now = self._clock.now()
+        left = float("inf") if entry.expires is None else entry.expires - now.wall
+        forced = refused and now.monotonic - self._forced_at >= FORCED_EVERY
+        due = left <= AHEAD or bool(self._unsaved)
+        if forced:
+            self._forced_at = now.monotonic
+        if self._refreshing is None and (forced or (due and now.monotonic >= self._again_at)):
+            self._begin(entry)
+        if self._refreshing is not None and (forced or left <= LAST_MOMENT):
+            try:
+                async with asyncio.timeout(LIMIT):
+                    await asyncio.shield(self._refreshing)
+            except (TimeoutError, RefreshFailed, CredentialError):
+                return  # remembered; whether the old one still does is the caller's question
+
+    def _begin(self, entry: Entry) -> None:
+        unsaved = bool(self._unsaved)
+        self._refreshing = in_thread(lambda: self._refresh(entry, unsaved=unsaved), "token-refresh")
+        self._refreshing.add_done_callback(self._refreshed)
+
+    def _refresh(self, entry: Entry, *, unsaved: bool) -> _Outcome:
+        """Get a new pair, or find that somebody has; in a thread, under the lock of all processes."""
+        with self._box.locked():
+            if unsaved:
+                return self._save(entry)
+            kept = self._box.read(ANTHROPIC) or entry
+            if kept.access != entry.access:
+                return _Outcome(kept)  # another process was faster
+            if kept.refresh is None:
+                raise RefreshFailed("the refresh token is gone", final=True)
+            new = self._exchange(kept.refresh)
+            return self._save(Entry(kept.kind, new.access, new.refresh or kept.refresh, new.expires))
+
+    def _save(self, entry: Entry) -> _Outcome:
+        try:
+            self._box.replace(ANTHROPIC, entry)
+        except CredentialError as error:
+            return _Outcome(entry, f"the refreshed login could not be stored: {error}")
+        return _Outcome(entry)
+
+    def _refreshed(self, future: asyncio.Future[_Outcome]) -> None:
+        self._refreshing = None
+        now = self._clock.now().monotonic
+        error = None if future.cancelled() else future.exception()
+        if error is None:
+            outcome = future.result()
+            self._refreshes += 1
+            self._entries[ANTHROPIC] = outcome.entry
+            self._mark = self._box.mark()
+            self._failed, self._unsaved = None, outcome.unsaved
+            self._again_at = now + FIRST_PAUSE if outcome.unsaved else float("-inf")
+            self._pause = FIRST_PAUSE
+            events.emit("credential.refreshed", source=self._where, expires=outcome.entry.expires)
+            if outcome.unsaved:
+                events.emit("credential.failed", source=self._where, reason=outcome.unsaved, hint=SET_HINT)
+            return
+        self._failed = error if isinstance(error, RefreshFailed) else RefreshFailed(_brief(error))
+        self._again_at = float("inf") if self._failed.final else now + self._pause
+        self._pause = Seconds(min(self._pause * 2, LONGEST_PAUSE))
+        events.emit("credential.failed", source=self._where, reason=str(self._failed), hint=SET_HINT)
+
+
+def _brief(error: BaseException) -> str:
+    return str(error) if isinstance(error, CredentialError) else type(error).__name__
