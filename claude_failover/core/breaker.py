@@ -146,13 +146,11 @@ class Breaker:
 
     def readiness(self, now: Monotonic) -> Readiness:
         """What a request would find now. Takes nothing: ``status`` may ask as often as it likes."""
-        match self.state:
-            case State.CLOSED:
-                return Readiness.CLOSED
-            case State.OPEN:
-                return Readiness.RESTING if now < self._until else Readiness.READY
-            case State.HALF_OPEN:
-                return Readiness.PROBING if self._probe is not None and now < self._leased else Readiness.READY
+        if self.state is State.CLOSED:
+            return Readiness.CLOSED
+        if self.state is State.OPEN:
+            return Readiness.RESTING if now < self._until else Readiness.READY
+        return Readiness.PROBING if self._probe is not None and now < self._leased else Readiness.READY
 
     def remaining(self, now: Monotonic) -> Seconds:
         """Until the rest is over."""
@@ -167,17 +165,14 @@ class Breaker:
 
     def acquire(self, owner: int, now: Monotonic) -> tuple[Grant | None, list[Change]]:
         """Ask for leave to send; ``None`` while it rests or another probe is under way."""
-        changes: list[Change] = []
-        match self.readiness(now):
-            case Readiness.CLOSED:
-                pass
-            case Readiness.READY:
-                if self.state is State.OPEN:
-                    changes.append(self._move(Event.REST_OVER, now))
-                self._probe = owner
-                self._leased = Monotonic(now + self._lease)
-            case Readiness.PROBING | Readiness.RESTING:
-                return None, changes
+        readiness = self.readiness(now)
+        if readiness is Readiness.CLOSED:
+            return Grant(self.generation, owner), []
+        if readiness is not Readiness.READY:
+            return None, []
+        changes = [self._move(Event.REST_OVER, now)] if self.state is State.OPEN else []
+        self._probe = owner
+        self._leased = Monotonic(now + self._lease)
         return Grant(self.generation, owner), changes
 
     def grant(self, owner: int) -> Grant:
@@ -204,22 +199,20 @@ class Breaker:
         """The attempt failed, and the backend is to blame."""
         if grant.generation != self.generation:
             return []
-        match self.state:
-            case State.OPEN:
+        if self.state is State.HALF_OPEN:
+            if grant.owner != self._probe:
                 return []
-            case State.HALF_OPEN:
-                if grant.owner != self._probe:
-                    return []
-                self.fault = fault
-                return [self._move(Event.PROBE_FAILED, now)]
-            case State.CLOSED:
-                self._run += weight
-                self._overloads += weight if fault is Fault.OVERLOAD else 0
-                self._count(now, failed=weight, total=weight)
-                if not self._must_trip(now):
-                    return []
-                self.fault = fault
-                return [self._move(Event.TRIPPED, now)]
+            self.fault = fault
+            return [self._move(Event.PROBE_FAILED, now)]
+        if self.state is State.OPEN:
+            return []
+        self._run += weight
+        self._overloads += weight if fault is Fault.OVERLOAD else 0
+        self._count(now, failed=weight, total=weight)
+        if not self._must_trip(now):
+            return []
+        self.fault = fault
+        return [self._move(Event.TRIPPED, now)]
 
     def trip(self, fault: Fault, now: Monotonic) -> list[Change]:
         """Open at once: the evidence was counted elsewhere."""
@@ -270,17 +263,14 @@ class Breaker:
         self.state = TRANSITIONS[before][event]
         self.generation += 1
         self._probe = None
-        match self.state:
-            case State.OPEN:
-                self._rest = self._next_rest(before, now)
-                self._until = Monotonic(now + self._rest)
-                return Change(before, self.state, self._rest, self.fault)
-            case State.CLOSED:
-                self._closed_at = now
-                self._run = self._overloads = 0
-                self._window.clear()
-            case State.HALF_OPEN:
-                pass
+        if self.state is State.OPEN:
+            self._rest = self._next_rest(before, now)
+            self._until = Monotonic(now + self._rest)
+            return Change(before, self.state, self._rest, self.fault)
+        if self.state is State.CLOSED:
+            self._closed_at = now
+            self._run = self._overloads = 0
+            self._window.clear()
         return Change(before, self.state)
 
     def _next_rest(self, before: State, now: Monotonic) -> Seconds:
@@ -294,8 +284,6 @@ class Breaker:
         return Seconds(min(most, first * 2.0**doublings * self._rng.uniform(1.0 - JITTER, 1.0 + JITTER)))
 
     def _rests(self) -> tuple[float, float]:
-        match self.fault:
-            case Fault.OVERLOAD:
-                return OVERLOAD_OPEN_FOR, OVERLOAD_MAX_OPEN_FOR
-            case Fault.FAILURE:
-                return self._rules.open_for, self._rules.max_open_for
+        if self.fault is Fault.OVERLOAD:
+            return OVERLOAD_OPEN_FOR, OVERLOAD_MAX_OPEN_FOR
+        return self._rules.open_for, self._rules.max_open_for

@@ -280,9 +280,9 @@ class Cooldowns:
 
     def _restored(self, entry: Mapping[str, Any], now: Instant) -> Cooldown:
         at, since, probe = float(entry["until"]), float(entry["set"]), float(entry["probe"])
+        if not math.isfinite(at + since + probe):
+            raise ValueError(entry)
         length = max(0.0, min(at - now.wall, at - since, MAX_COOLDOWN))
-        if not math.isfinite(length):
-            raise ValueError(length)
         until = Deadline(Epoch(now.wall + length), now)
         self._generation += 1
         pause = max(0.0, min(probe - now.wall, self._rules.max_retry_after, length))

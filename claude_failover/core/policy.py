@@ -133,7 +133,7 @@ class Policy:
         last = q.tries[-1]
         look = q.look(last.backend)
         due = Monotonic(last.ended + again.wait)
-        if not look.passes and not q.route.forced:
+        if not look.passes and not (q.route.forced and look.gate is not Gate.BLOCKED):
             if not (again.for_gate and look.gate is Gate.COOLING and look.wait <= again.wait + GATE_SLACK):
                 q.plan.again = None
                 return None
@@ -174,7 +174,7 @@ class Policy:
                     continue
                 if patient and backend != q.route.home and self._dwells(q, backend):
                     continue
-                ramped = look.gate is Gate.AVAILABLE and backend != q.route.home
+                ramped = look.gate is Gate.AVAILABLE and backend != q.route.home and not q.route.forced
                 reason, detail = q.reason_for(backend)
                 decision = self._send(q, backend, reason, detail, anyway=not look.passes, ramped=ramped)
                 if decision is not None:
@@ -277,11 +277,10 @@ class Policy:
     def _note_moves(self, q: Question, backend: BackendName, reason: Reason) -> None:
         """Remember which backends new requests have left for this one, or that they are back."""
         desk, model, now = self._desk, q.facts.model, q.now
-        if backend in q.route.base:
-            for before in q.route.base[: q.route.base.index(backend)]:
-                look = desk.gates.look(q.spot(before), now)
-                if not look.passes and desk.dwells.leave(before, model, look.reason, now):
-                    desk.begin_ramp(backend, model, now.monotonic)
+        for before in q.route.base[: q.route.base.index(backend)]:
+            look = desk.gates.look(q.spot(before), now)
+            if not look.passes and desk.dwells.leave(before, model, look.reason, now):
+                desk.begin_ramp(backend, model, now.monotonic)
         if reason is not Reason.STICKY:
             q.said.extend(desk.returned(q.spot(backend), now))
 

@@ -71,18 +71,17 @@ class PolicyView:
 def view(desk: Desk, now: Instant) -> PolicyView:
     """Look at everything."""
     known = desk.gates.known() | set(desk.in_flight)
-    models = sorted({model for _, model in known} - {ANY_MODEL})
+    orders = desk.overrides.standing(now)
+    models = sorted({model for _, model in known} | {o.model for o in orders if o.model is not None})
     gates = []
     for backend in desk.settings.backends:
         own = sorted({model for name, model in known if name == backend.name} - {ANY_MODEL})
         gates += [_gate(desk, backend.name, model, now) for model in (ANY_MODEL, *own)]
     return PolicyView(
         current=current(desk, ANY_MODEL, now),
-        per_model={model: current(desk, model, now) for model in models},
+        per_model={model: current(desk, model, now) for model in models if model != ANY_MODEL},
         gates=tuple(gates),
-        overrides=tuple(
-            OverrideView(o.backend, o.model, o.until.at if o.until else None) for o in desk.overrides.standing(now)
-        ),
+        overrides=tuple(OverrideView(o.backend, o.model, o.until.at if o.until else None) for o in orders),
         offline=desk.network.offline,
         conversations=len(desk.conversations),
         in_flight=len(desk.flights),
@@ -93,8 +92,7 @@ def view(desk: Desk, now: Instant) -> PolicyView:
 def current(desk: Desk, model: str, now: Instant) -> BackendName:
     """Where a new request for *model* goes: the first that serves all, else the first that might."""
     found = route.find(desk, RequestFacts("", model, family=_family(model)), now)
-    if isinstance(found, Stop):
-        return desk.settings.primary.name
+    assert not isinstance(found, Stop), "a request that asks for nothing in particular can always be routed"
     looks = {name: desk.gates.look(Spot(name, model, _family(model)), now) for name in found.order}
     serving = [name for name in found.order if looks[name].gate is Gate.AVAILABLE]
     settled = [name for name in serving if not desk.dwelling(name, model, now)]

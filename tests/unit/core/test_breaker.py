@@ -86,9 +86,10 @@ def test_a_success_ends_a_run() -> None:
 def test_half_of_the_window_failing_opens_it() -> None:
     """Alternating: never two in a row, but four of eight."""
     b = breaker(Rules(failure_threshold=8, failure_rate=0.5))
+    changes: list[Change] = []
     for second in range(4):
         b.succeeded(send(b, second), at(second))
-        changes = fail(b, 1, second)
+        changes += fail(b, 1, second)
     assert [change.after for change in changes] == [State.OPEN]
 
 

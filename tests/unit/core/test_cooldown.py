@@ -217,7 +217,7 @@ def test_a_probe_that_failed_otherwise_keeps_the_next_away_for_a_moment() -> Non
     w.clock.advance(1.0)
     w.cooldowns.released(w.take(1), 1, w.clock.now(), pause=True)
     assert w.gate().wait(w.clock.now()) == PROBE_PAUSE
-    assert w.clock.advance(PROBE_PAUSE)
+    w.clock.advance(PROBE_PAUSE)
     assert w.ready
 
 
@@ -402,7 +402,19 @@ def test_new_numbers_hold_for_what_is_restored() -> None:
         [None, 3, "x", {}],
         [{"backend": "claude", "scope": "galaxy"}],
         [{"until": "soon", "set": 0, "probe": 0}],
-        [{"until": float("nan"), "set": 0.0, "probe": 0.0}],
+        [
+            {
+                "backend": "claude",
+                "scope": "backend",
+                "name": "",
+                "outcome": "plan_limit",
+                "why": "",
+                "until": float("nan"),
+                "set": 0.0,
+                "probe": 0.0,
+                "streak": 0,
+            }
+        ],
     ],
 )
 def test_a_snapshot_that_makes_no_sense_is_left_out(entries: object) -> None:
