@@ -15,22 +15,9 @@ from claude_failover.errors import EXIT_OK, UsageError
 AUTO = "auto"
 
 
-def _names(incomplete: str) -> list[str]:
-    """Complete backend names from the configuration."""
-    from claude_failover.config import load  # noqa: PLC0415 - only completion reads the file here
-
-    try:
-        names = [AUTO, *(backend.name for backend in load().settings.backends)]
-    except Exception:  # noqa: BLE001 - a wrong file must not spoil the prompt
-        names = [AUTO, "claude", "bedrock"]
-    return [name for name in names if name.startswith(incomplete)]
-
-
 def force_backend(
     context: typer.Context,
-    backend: Annotated[
-        str, typer.Argument(metavar="claude|bedrock|NAME|auto", help="auto ends the override.", autocompletion=_names)
-    ],
+    backend: Annotated[str, typer.Argument(metavar="claude|bedrock|NAME|auto", help="auto ends the override.")],
     duration: Annotated[
         str | None, typer.Option("--for", metavar="DURATION", help="End by itself after 30m, 2h, 1d …")
     ] = None,

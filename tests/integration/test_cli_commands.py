@@ -249,7 +249,7 @@ LIGHT = ("aiohttp", "botocore", "keyring", "prometheus_client", "sqlite3", "yaml
 )
 async def test_what_only_asks_stays_light(home: Path, socket: Path, words: tuple[str, ...]) -> None:
     async with serving(FakeDaemon(), socket):
-        done = await cli_async(*words, home=home, PYTHONPROFILEIMPORTTIME="1")
+        done = await cli_async(*words, home=home, PYTHONPROFILEIMPORTTIME="1", COVERAGE_PROCESS_CONFIG="")
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert "msgspec" in imported
     assert imported.isdisjoint(LIGHT)
@@ -258,6 +258,6 @@ async def test_what_only_asks_stays_light(home: Path, socket: Path, words: tuple
 @pytest.mark.parametrize("words", [("status", "--short"), ("statusline",)], ids=" ".join)
 async def test_a_glance_imports_no_parser(home: Path, socket: Path, words: tuple[str, ...]) -> None:
     async with serving(FakeDaemon(), socket):
-        done = await cli_async(*words, home=home, PYTHONPROFILEIMPORTTIME="1")
+        done = await cli_async(*words, home=home, PYTHONPROFILEIMPORTTIME="1", COVERAGE_PROCESS_CONFIG="")
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert imported.isdisjoint({"typer", "pydantic", "rich"})

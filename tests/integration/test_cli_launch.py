@@ -11,9 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from claude_failover.config_paths import find_paths
+from claude_failover.control.api import StopRequest
+from claude_failover.control.client import ControlClient
 from tests.control_fakes import FakeDaemon, clean_environment, cli, cli_async, sample_status, serving, short_directory
 
 CLAUDE = """#!{python} -P
@@ -227,6 +230,46 @@ def test_without_it_a_daemon_that_does_not_start_is_our_failure(home: Path) -> N
 
 def bash(script: str, **environ: str) -> str:
     return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=environ).stdout
+
+
+INTERACTIVE = """#!{python} -P
+import os, signal, sys
+signal.signal(signal.SIGINT, lambda number, frame: print("interrupted", flush=True))
+print("tty", [os.isatty(n) for n in range(3)], os.get_terminal_size().columns, flush=True)
+signal.signal(signal.SIGWINCH, lambda number, frame: print("resized", os.get_terminal_size().columns, flush=True))
+for line in sys.stdin:
+    if line.strip() == "exit":
+        sys.exit(42)
+    print("you said", line.strip(), flush=True)
+"""
+
+
+def test_an_interactive_claude_has_the_terminal_and_its_signals(home: Path) -> None:
+    install(home / "bin", INTERACTIVE.format(python=sys.executable))
+    paths = find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")})
+    daemon = subprocess.Popen(
+        [sys.executable, "-P", "-m", "tests.control_fakes", "--ready-fd", "2"],
+        env=clean_environment(home), stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert daemon.stderr is not None
+    assert b"ready" in daemon.stderr.readline()
+    terminal = pexpect.spawn(
+        sys.executable, ["-P", "-m", "claude_failover", "run"], env=clean_environment(home, PATH=path_with(home)),
+        cwd=str(home), encoding="utf-8", timeout=15, dimensions=(24, 90),
+    )  # fmt: skip
+    terminal.expect_exact("tty [True, True, True] 90")
+    terminal.sendline("hello")
+    terminal.expect_exact("you said hello")
+    terminal.sendintr()
+    terminal.expect_exact("interrupted")
+    terminal.setwinsize(30, 70)
+    terminal.expect_exact("resized 70")
+    terminal.sendline("exit")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert (terminal.exitstatus, terminal.signalstatus) == (42, None)
+    ControlClient(paths.socket).stop(StopRequest(now=True))
+    daemon.communicate(timeout=15)
 
 
 # --- env, shell-init -----------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import pytest
 
-from claude_failover.control import api
+from claude_failover.control import api, server
 from claude_failover.control.client import ControlClient
-from claude_failover.control.server import ControlServer, peer_of
+from claude_failover.control.server import ControlServer, Peer, peer_of
 from claude_failover.core.types import Epoch, Seconds
 from claude_failover.errors import AlreadyRunning, ConfigError, ControlError, DaemonNotRunning, UsageError
 from tests.control_fakes import Costs, FakeDaemon, sample_status, serving, short_directory
@@ -156,17 +156,23 @@ async def test_what_a_browser_could_send_is_refused(path: Path, lines: bytes) ->
     assert daemon.asked == []
 
 
-async def test_another_user_is_refused(path: Path) -> None:
+@pytest.mark.parametrize("peer", [Peer(12345, 1), None], ids=["another user", "unknown"])
+async def test_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch, peer: Peer | None) -> None:
+    monkeypatch.setattr(server, "peer_of", lambda transport: peer)
     daemon = FakeDaemon()
-    # Root is let in by its uid, so whoever runs this is made a stranger by telling the server that it is another's.
-    async with serving(daemon, path, uid=os.geteuid() + 1) as server:
-        admitted = os.geteuid() == 0
-        if admitted:
-            assert (await ask(path, ControlClient.status)).pid == 4711
-        else:
-            with pytest.raises(ControlError, match="another user"):
-                await ask(path, ControlClient.status)
-        assert isinstance(server, ControlServer)
+    async with serving(daemon, path, uid=1000):
+        with pytest.raises(ControlError, match="another user"):
+            await ask(path, lambda client: client.stop(api.StopRequest()))
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+async def test_the_owner_and_root_are_let_in(path: Path, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
+    monkeypatch.setattr(server, "peer_of", lambda transport: Peer(uid, 1))
+    daemon = FakeDaemon()
+    async with serving(daemon, path, uid=1000):
+        await ask(path, lambda client: client.stop(api.StopRequest()))
+    assert daemon.asked == [(api.StopRequest(), uid)]
 
 
 async def test_the_kernel_names_the_peer() -> None:
