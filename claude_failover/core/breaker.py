@@ -54,14 +54,12 @@ class Event(StrEnum):
     SERVED = "served"
     """The probe, or a request sent in spite of the open circuit, was answered."""
     PROBE_FAILED = "probe_failed"
-    RESET = "reset"
-    """By hand, or because what it knew does not apply any more (reload)."""
 
 
 TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     State.CLOSED: {Event.TRIPPED: State.OPEN},
-    State.OPEN: {Event.REST_OVER: State.HALF_OPEN, Event.SERVED: State.CLOSED, Event.RESET: State.CLOSED},
-    State.HALF_OPEN: {Event.SERVED: State.CLOSED, Event.PROBE_FAILED: State.OPEN, Event.RESET: State.CLOSED},
+    State.OPEN: {Event.REST_OVER: State.HALF_OPEN, Event.SERVED: State.CLOSED},
+    State.HALF_OPEN: {Event.SERVED: State.CLOSED, Event.PROBE_FAILED: State.OPEN},
 }
 
 
@@ -156,11 +154,6 @@ class Breaker:
         """Until the rest is over."""
         return Seconds(max(0.0, self._until - now)) if self.state is State.OPEN else Seconds(0.0)
 
-    @property
-    def idle(self) -> bool:
-        """Whether it knows nothing that a new one would not."""
-        return self.state is State.CLOSED and not self._run and not self._window
-
     # --- sending ---------------------------------------------------------------------------------
 
     def acquire(self, owner: int, now: Monotonic) -> tuple[Grant | None, list[Change]]:
@@ -232,10 +225,6 @@ class Breaker:
             return False
         self._leased = Monotonic(min(self._leased, now + lease))
         return True
-
-    def reset(self, now: Monotonic) -> list[Change]:
-        """Close without evidence."""
-        return [] if self.state is State.CLOSED else [self._move(Event.RESET, now)]
 
     # --- inside ----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from claude_failover.core.bounded import Bounded
 from claude_failover.core.breaker import Breaker, Change, Fault, Grant, Readiness, State
 from claude_failover.core.cooldown import HELD_POLL, Cooldown, Cooldowns, Held
 from claude_failover.core.deadline import Deadline
-from claude_failover.core.settings import Settings
+from claude_failover.core.settings import Backend, Settings
 from claude_failover.core.types import (
     BackendName,
     Epoch,
@@ -151,10 +151,6 @@ class Gates:
         until = max((look.until for look in looks if look.until is not None), default=None)
         return replace(worst, until=until, may_be_early=all(look.may_be_early for look in looks if not look.passes))
 
-    def peek_breaker(self, backend: BackendName, model: str) -> Breaker | None:
-        """One breaker, for ``status``."""
-        return self._breakers.peek((backend, model))
-
     def known(self) -> set[tuple[BackendName, str]]:
         """Every (backend, model) that something is known about."""
         # A family's limit is listed under the family's name.
@@ -267,7 +263,7 @@ class Gates:
             if name not in after or block.until is not None or block.pins != after[name].pinned_spki:
                 del self._blocks[name]
         for name, backend in before.items():
-            if name not in after or backend.kind is not after[name].kind:
+            if name not in after or _identity(backend) != _identity(after[name]):
                 self.cooldowns.forget(name)
                 for key in self._breakers:
                     if key[0] == name:
@@ -352,6 +348,12 @@ class Gates:
             )
             for change in changes
         ]
+
+
+def _identity(backend: Backend) -> tuple[object, ...]:
+    """What makes it this backend: under another credential or region, what was told and inferred does not hold."""
+    place = (backend.kind, backend.base_url, backend.region, backend.scope, backend.surface, backend.endpoint_url)
+    return (*place, backend.profile, backend.credential)
 
 
 def _blocked(block: Block, now: Instant) -> Look:

@@ -217,7 +217,6 @@ def test_content_for_the_probe_closes_it() -> None:
     grant = send(b, 15.0)
     assert b.served(grant, at(16.0)) == [Change(State.HALF_OPEN, State.CLOSED)]
     assert b.readiness(at(16.0)) is Readiness.CLOSED
-    assert b.idle
 
 
 def test_a_failed_probe_opens_it_for_twice_as_long() -> None:
@@ -301,17 +300,9 @@ def test_a_request_sent_in_spite_of_the_open_circuit_cannot_make_it_worse() -> N
 def test_content_counts_nothing_while_closed() -> None:
     b = breaker()
     grant = send(b, 0.0)
+    fail(b, 4, 0.0)
     assert b.served(grant, at(0.0)) == []
-    assert b.idle
-    b.succeeded(grant, at(0.0))
-    assert not b.idle
-
-
-def test_a_reset_closes_whatever_it_knew() -> None:
-    b = opened()
-    assert b.reset(at(1.0)) == [Change(State.OPEN, State.CLOSED)]
-    assert b.reset(at(1.0)) == []
-    assert b.remaining(at(1.0)) == 0.0
+    assert fail(b, 1, 0.0) != []
 
 
 def test_new_rules_hold_from_now_on() -> None:
