@@ -53,7 +53,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "doctor": Entry("doctor", "doctor"),
     "models": Entry("inspect", "models", "claude-failover models --json"),
     "config": Entry("configure", "app"),
-    "token": Entry("token", "app"),
+    "token": Entry("tokens", "app"),
     "service": Entry("service", "app"),
     "monitoring": Entry("monitoring", "app"),
     "statusline": Entry("statusline", "statusline", "claude-failover statusline"),
