@@ -11,6 +11,7 @@ somebody stores another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +21,7 @@ from claude_failover.clock import Clock, SystemClock
 from claude_failover.core.types import Seconds
 from claude_failover.credentials.box import Box
 from claude_failover.credentials.entry import ANTHROPIC, BEDROCK, Entry
-from claude_failover.credentials.redeem import LIMIT, Redeemed, RefreshFailed, redeem
+from claude_failover.credentials.redeem import LIMIT, Redeemed, RefreshFailed
 from claude_failover.credentials.secret import Secret
 from claude_failover.credentials.threads import in_thread
 from claude_failover.credentials.token import StoredToken
@@ -44,6 +45,9 @@ FORCED_EVERY: Final = 60.0
 SET_HINT: Final = "claude-failover token set anthropic"
 
 
+Exchange = Callable[[Secret], Redeemed]
+
+
 @dataclass(slots=True)
 class _Outcome:
     """What a refresh brought."""
@@ -59,10 +63,12 @@ class KeptTokens:
     Args:
         box: Where it is kept.
         clock: The daemon's.
-        exchange: Redeems a refresh token; blocks.
+        exchange: Redeems a refresh token (:func:`~claude_failover.credentials.redeem.redeem`); blocks. ``None``: look
+            only, never refresh. A command that ends in the middle of a refresh would lose the login: the old
+            refresh token works no more, and the new one is not stored yet. Only a daemon refreshes.
     """
 
-    def __init__(self, box: Box, clock: Clock | None = None, exchange: Callable[[Secret], Redeemed] = redeem) -> None:
+    def __init__(self, box: Box, clock: Clock | None = None, exchange: Exchange | None = None) -> None:
         self._box = box
         self._clock = clock or SystemClock()
         self._exchange = exchange
@@ -112,6 +118,11 @@ class KeptTokens:
         entry = self._entries.get(ANTHROPIC)
         return None if entry is None else self._stored(entry)
 
+    async def close(self) -> None:
+        """Let a refresh that has begun store what it gets: afterwards nobody else could."""
+        if self._refreshing is not None:
+            await asyncio.wait({self._refreshing}, timeout=LIMIT)
+
     def _stored(self, entry: Entry) -> StoredToken:
         warning = self._unsaved or (f"refresh failed: {self._failed}" if self._failed is not None else "")
         return StoredToken(entry.access, entry.kind, self._where, entry.expires, warning)
@@ -153,7 +164,7 @@ class KeptTokens:
 
     async def _keep_fresh(self, entry: Entry, *, refused: bool) -> None:
         """Begin a refresh when it is time; wait for it only without a token that can be used."""
-        if entry.refresh is None:
+        if entry.refresh is None or self._exchange is None:
             return
         now = self._clock.now()
         left = float("inf") if entry.expires is None else entry.expires - now.wall
@@ -162,20 +173,19 @@ class KeptTokens:
         if forced:
             self._forced_at = now.monotonic
         if self._refreshing is None and (forced or (due and now.monotonic >= self._again_at)):
-            self._begin(entry)
-        if self._refreshing is not None and (forced or left <= LAST_MOMENT):
-            try:
+            self._begin(entry, self._exchange)
+        if self._refreshing is not None and (refused or left <= LAST_MOMENT):
+            # What it raises is remembered by _refreshed; whether the old token still does is the caller's question.
+            with contextlib.suppress(Exception):
                 async with asyncio.timeout(LIMIT):
                     await asyncio.shield(self._refreshing)
-            except (TimeoutError, RefreshFailed, CredentialError):
-                return  # remembered; whether the old one still does is the caller's question
 
-    def _begin(self, entry: Entry) -> None:
+    def _begin(self, entry: Entry, exchange: Exchange) -> None:
         unsaved = bool(self._unsaved)
-        self._refreshing = in_thread(lambda: self._refresh(entry, unsaved=unsaved), "token-refresh")
+        self._refreshing = in_thread(lambda: self._refresh(entry, exchange, unsaved=unsaved), "token-refresh")
         self._refreshing.add_done_callback(self._refreshed)
 
-    def _refresh(self, entry: Entry, *, unsaved: bool) -> _Outcome:
+    def _refresh(self, entry: Entry, exchange: Exchange, *, unsaved: bool) -> _Outcome:
         """Get a new pair, or find that somebody has; in a thread, under the lock of all processes."""
         with self._box.locked():
             if unsaved:
@@ -185,7 +195,7 @@ class KeptTokens:
                 return _Outcome(kept)  # another process was faster
             if kept.refresh is None:
                 raise RefreshFailed("the refresh token is gone", final=True)
-            new = self._exchange(kept.refresh)
+            new = exchange(kept.refresh)
             return self._save(Entry(kept.kind, new.access, new.refresh or kept.refresh, new.expires))
 
     def _save(self, entry: Entry) -> _Outcome:

@@ -298,7 +298,7 @@ async def test_a_token_that_is_refused_before_its_end_is_refreshed_once_a_minute
     kept = tokens(made, clock, endpoint)
     await value(kept)
     found = await asyncio.gather(*(value(kept, refresh=True) for _ in range(20)))
-    assert "sk-ant-oat01-access-0001" in found
+    assert set(found) == {"sk-ant-oat01-access-0001"}
     assert await value(kept, refresh=True) == "sk-ant-oat01-access-0001"
     assert len(endpoint.requests) == 1
 
@@ -343,6 +343,36 @@ async def test_a_token_is_forgotten_when_it_is_cleared(
     assert await value(kept) is None
 
 
+async def test_whoever_only_looks_never_refreshes(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    """A command that ends while it refreshes would lose the login."""
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW + 100), KEYRING)
+    kept = KeptTokens(made, clock)
+    assert await value(kept) == FIRST
+    assert await value(kept, refresh=True) == FIRST
+    clock.advance(100)
+    with pytest.raises(CredentialError, match="has expired"):
+        await value(kept)
+    await kept.close()
+    assert endpoint.requests == []
+
+
+async def test_a_daemon_that_stops_waits_until_the_new_pair_is_stored(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW + 100), KEYRING)
+    kept = tokens(made, clock, endpoint)
+    endpoint.delay = 0.1
+    assert await value(kept) == FIRST
+    await kept.close()
+    stored = made.read(ANTHROPIC)
+    assert stored is not None
+    assert stored.access.reveal() == "sk-ant-oat01-access-0001"
+
+
 async def test_a_box_that_is_broken_is_an_error_and_not_an_absence(
     tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
 ) -> None:
@@ -367,3 +397,6 @@ async def test_an_exchange_that_crashes_is_a_failure_like_any_other(
     token = kept.last()
     assert token is not None
     assert token.warning == "refresh failed: ZeroDivisionError"
+    clock.advance(100)
+    with pytest.raises(CredentialError, match="has expired: ZeroDivisionError"):
+        await value(kept)

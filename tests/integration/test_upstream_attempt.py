@@ -385,6 +385,31 @@ async def test_half_a_head_on_a_used_connection_is_not_stale() -> None:
         await claude.close()
 
 
+async def test_an_answer_that_is_not_read_stops_its_backend() -> None:
+    sent = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n")
+        while True:
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+            sent += 100_000
+
+    async with serving(handler) as url:
+        claude = upstream(url)
+        attempt = claude.open(command())
+        await attempt.head()
+        before = -1
+        while sent != before:
+            before = sent
+            await asyncio.sleep(0.2)
+        assert sent < 30_000_000  # what fits into the kernel's buffers, and little more
+        await attempt.close()
+        await claude.close()
+
+
 async def test_closing_in_the_middle_closes_the_connection_at_once() -> None:
     gone = asyncio.Event()
 
