@@ -89,6 +89,9 @@ def _run(
     _refuse_bypass(words, status.listen)
     if backend is not None and backend not in (names := [one.name for one in status.backends]):
         raise UsageError(f"--backend: {backend!r} is not configured", hint=f"one of {', '.join(names)}")
+    elsewhere = os.environ.get("ANTHROPIC_BASE_URL", "").rstrip("/")
+    if elsewhere not in {"", status.listen} and not os.environ.get("CLAUDE_FAILOVER"):
+        say("note: ANTHROPIC_BASE_URL of this shell is not used; to go on to it, set it as the backend's base_url")
     changed = environment.claude_environment(
         os.environ, status.listen, client_key(invocation, status), backend=backend, budget=budget
     )

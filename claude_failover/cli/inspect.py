@@ -9,8 +9,8 @@ import typer
 from claude_failover.cli import invocation as cli
 from claude_failover.cli import render
 from claude_failover.cli.glance import show_status
-from claude_failover.cli.invocation import Invocation, coloured, out, width
-from claude_failover.errors import EXIT_OK, UsageError
+from claude_failover.cli.invocation import Invocation, coloured, out, say, width
+from claude_failover.errors import EXIT_OK, DaemonNotRunning, UsageError
 
 
 def status(
@@ -71,8 +71,16 @@ def models(
     from claude_failover.cli import story  # noqa: PLC0415 - not for `status`
     from claude_failover.cli.progress import Progress  # noqa: PLC0415
 
-    client = cli.of(context).client()
-    with Progress("asking AWS for its models"):
-        answer = client.models(refresh=refresh)
+    invocation = cli.of(context)
+    try:
+        with Progress("asking AWS for its models"):
+            answer = invocation.client().models(refresh=refresh)
+    except DaemonNotRunning:
+        if refresh:
+            raise
+        from claude_failover.cli.local_models import local_models  # noqa: PLC0415 - only without a daemon
+
+        answer = local_models(invocation.chosen)
+        say("no daemon runs: this is the built-in table with your configuration; nothing was discovered or learned")
     out(render.as_json(answer) if json else story.models_text(answer, width=width(), colour=coloured()))
     return EXIT_OK

@@ -48,7 +48,8 @@ class Invocation:
 
     def client(self, *, patience: float = 0.0) -> ControlClient:
         """Make a client of the daemon of these paths."""
-        return ControlClient(self.paths.socket, patience=Seconds(patience), warn=say, clock=self.clock)
+        paths = self.paths
+        return ControlClient(paths.socket, lock=paths.lock, patience=Seconds(patience), warn=say, clock=self.clock)
 
     def export(self) -> None:
         """Let everything below us, commands of other modules and child processes, see ``--config`` too."""

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 
 from claude_failover import __version__
 from claude_failover.clock import Clock, SystemClock, pause
-from claude_failover.control import api
+from claude_failover.control import api, claim
 from claude_failover.core.types import Seconds
 from claude_failover.errors import ControlError, DaemonNotRunning
 
@@ -53,6 +53,7 @@ class ControlClient:
 
     Args:
         path: The control socket.
+        lock: The daemon's lock file; tells a daemon that runs but does not answer from none at all.
         timeout: For one answer.
         patience: How long to try again while nobody answers, for whoever races a daemon's start or restart.
         warn: Told once if the daemon is of another release.
@@ -63,12 +64,14 @@ class ControlClient:
         self,
         path: Path,
         *,
+        lock: Path | None = None,
         timeout: Seconds = TIMEOUT,
         patience: Seconds = Seconds(0.0),
         warn: Callable[[str], None] = lambda text: None,  # noqa: ARG005 - the default says nothing
         clock: Clock | None = None,
     ) -> None:
         self._path = path
+        self._lock = lock
         self._timeout = timeout
         self._patience = patience
         self._warn = warn
@@ -192,7 +195,7 @@ class ControlClient:
                 connection.connect()
             except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
                 if self._clock.now().monotonic >= deadline:
-                    raise DaemonNotRunning(f"no daemon answers on {self._path}") from error
+                    raise self._nobody() from error
                 pause(_RETRY_EVERY)
             except PermissionError as error:
                 raise ControlError(f"{self._path}: not yours: {error.strerror}", hint=f"ls -l {self._path}") from error
@@ -200,6 +203,14 @@ class ControlClient:
                 raise DaemonNotRunning(f"no daemon answers on {self._path}: {error}") from error
             else:
                 return connection
+
+    def _nobody(self) -> DaemonNotRunning:
+        """Say that nobody answers, and whether a daemon is there all the same."""
+        holder = claim.holder(self._lock) if self._lock is not None else None
+        if holder is None:
+            return DaemonNotRunning(f"no daemon answers on {self._path}")
+        who = f"a daemon runs (pid {holder})" if holder else "a daemon is just starting"
+        return DaemonNotRunning(f"{who}, but nobody answers on {self._path}", hint="claude-failover restart")
 
     def _compare(self, response: http.client.HTTPResponse) -> None:
         theirs = response.getheader(api.VERSION_HEADER, "")

@@ -123,6 +123,13 @@ async def test_the_users_headers_and_proxy_exceptions_stay(home: Path) -> None:
     assert got["NO_PROXY"] == "corp,127.0.0.1"
 
 
+async def test_another_gateway_in_the_shell_is_replaced_and_said_to_be(home: Path) -> None:
+    done = await run(home, ANTHROPIC_BASE_URL="https://user:secret@gateway.example")
+    assert json.loads(done.stdout)["env"]["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:8484"
+    assert "ANTHROPIC_BASE_URL of this shell is not used" in done.stderr
+    assert "secret" not in done.stderr
+
+
 async def test_run_inside_run_changes_nothing(home: Path) -> None:
     once = json.loads((await run(home, ANTHROPIC_CUSTOM_HEADERS="X-Team: blue")).stdout)["env"]
     twice = json.loads((await run(home, **once)).stdout)["env"]

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from claude_failover.control import api, server
+from claude_failover.control import api, claim, server
 from claude_failover.control.client import ControlClient
 from claude_failover.control.server import ControlServer, Peer, peer_of
 from claude_failover.core.types import Epoch, Seconds
@@ -238,6 +238,19 @@ def test_a_stale_socket_is_no_daemon(path: Path) -> None:
         dead.bind(str(path))
     with pytest.raises(DaemonNotRunning):
         ControlClient(path).ping()
+
+
+def test_a_daemon_that_runs_but_does_not_answer_is_told_from_none(path: Path) -> None:
+    lock = claim.acquire(path.parent / "lock")
+    with pytest.raises(DaemonNotRunning, match=f"a daemon runs \\(pid {os.getpid()}\\), but nobody answers") as caught:
+        ControlClient(path, lock=path.parent / "lock").ping()
+    assert caught.value.hint == "claude-failover restart"
+    (path.parent / "lock").write_text("")
+    with pytest.raises(DaemonNotRunning, match="just starting"):
+        ControlClient(path, lock=path.parent / "lock").ping()
+    lock.release()
+    with pytest.raises(DaemonNotRunning, match="no daemon answers"):
+        ControlClient(path, lock=path.parent / "lock").ping()
 
 
 async def test_a_patient_client_waits_for_a_daemon_that_is_starting(path: Path) -> None:
