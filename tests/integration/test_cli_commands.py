@@ -242,8 +242,10 @@ async def test_a_reader_that_goes_away_is_no_drama(home: Path, socket: Path) -> 
 def test_models_without_a_daemon_are_the_built_in_table_with_the_configuration(home: Path) -> None:
     make_private_directory(home / "cf")
     config = home / "cf/config.yaml"
-    config.write_text("models: {claude-opus-5-5: us.anthropic.claude-opus-5-5}\nbackends:\n  - {name: claude, kind: anthropic}\n"
-                      "  - {name: east, kind: bedrock, region: us-east-1}\n")  # fmt: skip
+    config.write_text(
+        "models: {claude-opus-5-5: us.anthropic.claude-opus-5-5}\n"
+        "backends:\n  - {name: claude, kind: anthropic}\n  - {name: east, kind: bedrock, region: us-east-1}\n"
+    )
     config.chmod(0o600)
     done = cli("models", "--json", home=home)
     assert done.returncode == 0, done.stderr
