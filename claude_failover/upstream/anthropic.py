@@ -74,7 +74,10 @@ class AnthropicUpstream:
         backend: Its base URL, credential mode, TLS version and pins.
         timeouts: Only ``connect`` is ours.
         store: Stored tokens; ``None`` if there is no store.
-        environ: Proxy variables and ``SSL_CERT_FILE``.
+        environ: Proxy variables, ``SSL_CERT_FILE``, ``NODE_EXTRA_CA_CERTS``.
+
+    Raises:
+        ConfigError: A file of authorities cannot be read.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class AnthropicUpstream:
         self._wire = Wire(
             backend.base_url,
             connect_timeout=timeouts.connect,
-            tls=tls.context(backend.tls_min_version, environ.get("SSL_CERT_FILE")) if https else True,
+            tls=tls.context(backend.tls_min_version, environ, "SSL_CERT_FILE") if https else True,
             pins=frozenset(backend.pinned_spki),
             proxy=proxy_for(backend.base_url, environ),
         )

@@ -113,10 +113,13 @@ class BedrockUpstream:
     async def _wire(self, service: str, region: str) -> Wire:
         origin = self._configured[service] or endpoints.by_rule(region, service, self._environ)
         if origin not in self._wires:
-            ca_file = self._environ.get("AWS_CA_BUNDLE") or self._environ.get("SSL_CERT_FILE")
             https = origin.startswith("https:")
             # Loading the authorities takes tens of milliseconds; two first requests at once both do it.
-            context = await asyncio.to_thread(tls.context, "1.2", ca_file) if https else True
+            context = (
+                await asyncio.to_thread(tls.context, "1.2", self._environ, "AWS_CA_BUNDLE", "SSL_CERT_FILE")
+                if https
+                else True
+            )
             made = Wire(
                 origin,
                 connect_timeout=self._timeouts.connect,

@@ -17,7 +17,7 @@ from typing import Final
 import aiohttp
 
 from claude_failover.core.commands import Failure
-from claude_failover.errors import CredentialError
+from claude_failover.errors import CredentialError, FailoverError
 
 _OURS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 """Error numbers that say something about this machine and nothing about the other."""
@@ -38,6 +38,8 @@ def before_head(error: BaseException, *, reused: bool, where: str) -> tuple[Fail
     match error:
         case CredentialError():
             found = Failure.CREDENTIALS, f"{error} ({error.hint})" if error.hint else str(error)
+        case FailoverError():
+            found = Failure.LOCAL, str(error)
         case PinMismatch():
             found = Failure.PIN, f"{where}: {error}"
         case aiohttp.ClientHttpProxyError():

@@ -13,9 +13,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from claude_failover.errors import ConfigError
 from claude_failover.upstream.faults import PinMismatch
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -25,14 +26,26 @@ _DER_ENCODING: Final = 2
 """``_ssl.ENCODING_DER``; needed before Python 3.13, where chains are objects and not bytes."""
 
 
-def context(min_version: str, ca_file: str | None = None) -> ssl.SSLContext:
+def context(min_version: str, environ: Mapping[str, str], *variables: str) -> ssl.SSLContext:
     """Build a verifying client context.
 
     Args:
         min_version: ``1.2`` or ``1.3``.
-        ca_file: Authorities instead of the system's (which ``SSL_CERT_FILE`` can already replace).
+        environ: Where *variables* are looked up.
+        variables: Names of variables with a file of authorities, the first that is set replaces the system's;
+            ``NODE_EXTRA_CA_CERTS``, which Claude Code takes too, adds to them.
+
+    Raises:
+        ConfigError: A file cannot be read.
     """
-    made = ssl.create_default_context(cafile=ca_file)
+    instead = next((name for name in variables if environ.get(name)), None)
+    made = ssl.create_default_context() if instead is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for name in (instead, "NODE_EXTRA_CA_CERTS"):
+        if name is not None and environ.get(name):
+            try:
+                made.load_verify_locations(environ[name])
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigError(f"{name}: {environ[name]}: certificates cannot be read: {error.strerror}") from error
     made.minimum_version = _VERSIONS[min_version]
     made.set_alpn_protocols(["http/1.1"])
     return made

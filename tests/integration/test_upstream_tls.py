@@ -20,12 +20,17 @@ from claude_failover.core.commands import (
     AttemptEnded,
     BodyReceived,
     Failure,
+    HeadReceived,
     OpenAttempt,
     UpstreamRequest,
 )
 from claude_failover.core.settings import Backend, Timeouts
 from claude_failover.core.types import BackendName, Kind
+from claude_failover.credentials.aws_chain import AwsKeys
+from claude_failover.credentials.secret import Secret
+from claude_failover.errors import ConfigError
 from claude_failover.upstream.anthropic import AnthropicUpstream
+from claude_failover.upstream.bedrock import BedrockUpstream
 from claude_failover.upstream.tls import pin_of
 from tests.sockets import listening
 
@@ -117,7 +122,8 @@ def backend(port: int, **settings: object) -> Backend:
 
 
 async def asked(made: Backend, folder: Path, times: int = 1, **environ: str) -> bytes | AttemptEnded:
-    claude = AnthropicUpstream(made, Timeouts(connect=5), environ={"SSL_CERT_FILE": str(folder / "ca.pem"), **environ})
+    certificates = {"SSL_CERT_FILE": str(folder / "ca.pem")} if "NODE_EXTRA_CA_CERTS" not in environ else {}
+    claude = AnthropicUpstream(made, Timeouts(connect=5), environ={**certificates, **environ})
     answers: list[bytes] = []
     try:
         for _ in range(times):
@@ -143,6 +149,19 @@ def failure(answer: bytes | AttemptEnded) -> Failure | None:
 async def test_a_server_whose_authority_is_known_is_spoken_to(tmp_path: Path, authority: Signed) -> None:
     async with serving(tmp_path, signed("127.0.0.1", authority)) as place:
         assert await asked(backend(place.port), tmp_path) == b"ok"
+
+
+async def test_an_authority_that_claude_code_is_told_of_is_known_here_too(tmp_path: Path, authority: Signed) -> None:
+    async with serving(tmp_path, signed("127.0.0.1", authority)) as place:
+        assert await asked(backend(place.port), tmp_path, NODE_EXTRA_CA_CERTS=str(tmp_path / "ca.pem")) == b"ok"
+
+
+async def test_a_file_of_authorities_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"SSL_CERT_FILE: .*ca\.pem: certificates cannot be read: No such file"):
+        await asked(backend(1), tmp_path)
+    (tmp_path / "ca.pem").write_text("junk")
+    with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
+        await asked(backend(1), tmp_path)
 
 
 @pytest.mark.parametrize("case", ["unknown authority", "wrong name", "expired"])
@@ -234,6 +253,26 @@ async def test_pins_are_refused_if_the_library_no_longer_lets_us_check_them(
     async with serving(tmp_path, identity) as place:
         assert failure(await asked(backend(place.port, pinned_spki=(identity.pin,)), tmp_path)) is Failure.PIN
         assert place.heads == []
+
+
+async def test_bedrock_is_spoken_to_with_the_authorities_that_aws_s_own_tools_are_told_of(
+    tmp_path: Path, authority: Signed
+) -> None:
+    class Provider:
+        async def get(self, refresh: bool = False) -> AwsKeys:
+            return AwsKeys("test", api_key=Secret("ABSKtest"))
+
+        async def region(self) -> str:
+            return "us-east-1"
+
+    async with serving(tmp_path, signed("127.0.0.1", authority), maximum=ssl.TLSVersion.TLSv1_2) as place:
+        made = Backend(BackendName("bedrock"), Kind.BEDROCK, endpoint_url=f"https://127.0.0.1:{place.port}")
+        environ = {"AWS_CA_BUNDLE": str(tmp_path / "ca.pem"), "SSL_CERT_FILE": "/nonexistent"}
+        bedrock = BedrockUpstream(made, Timeouts(), Provider(), environ)
+        request = UpstreamRequest("POST", "/anthropic/v1/messages", (), b"")
+        head = await bedrock.open(OpenAttempt(0, made.name, made.kind, request)).head()
+        assert isinstance(head, HeadReceived), head
+        await bedrock.close()
 
 
 # --- through a proxy

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from claude_failover.core.commands import Failure
-from claude_failover.errors import CredentialError
+from claude_failover.errors import ConfigError, CredentialError
 from claude_failover.upstream.faults import PinMismatch, before_head, in_body
 from claude_failover.upstream.tls import check_pins, pin_of
 
@@ -17,6 +17,7 @@ from claude_failover.upstream.tls import check_pins, pin_of
     [
         (CredentialError("none"), False, Failure.CREDENTIALS, "none"),
         (CredentialError("none", hint="do this"), False, Failure.CREDENTIALS, "none (do this)"),
+        (ConfigError("AWS_CA_BUNDLE: x"), False, Failure.LOCAL, "AWS_CA_BUNDLE: x"),
         (PinMismatch("wrong key"), False, Failure.PIN, "host:1: wrong key"),
         (TimeoutError(), False, Failure.CONNECT, "no connection to host:1 in time"),
         (
