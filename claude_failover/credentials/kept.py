@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +22,7 @@ from claude_failover.clock import Clock, SystemClock
 from claude_failover.core.types import Seconds
 from claude_failover.credentials.box import Box
 from claude_failover.credentials.entry import ANTHROPIC, BEDROCK, Entry
-from claude_failover.credentials.redeem import LIMIT, Redeemed, RefreshFailed
+from claude_failover.credentials.redeem import LIMIT, Redeemed, RefreshFailed, redeem
 from claude_failover.credentials.secret import Secret
 from claude_failover.credentials.threads import in_thread
 from claude_failover.credentials.token import StoredToken
@@ -63,12 +64,10 @@ class KeptTokens:
     Args:
         box: Where it is kept.
         clock: The daemon's.
-        exchange: Redeems a refresh token (:func:`~claude_failover.credentials.redeem.redeem`); blocks. ``None``: look
-            only, never refresh. A command that ends in the middle of a refresh would lose the login: the old
-            refresh token works no more, and the new one is not stored yet. Only a daemon refreshes.
+        exchange: Redeems a refresh token; blocks. ``None``: look only, never refresh.
     """
 
-    def __init__(self, box: Box, clock: Clock | None = None, exchange: Exchange | None = None) -> None:
+    def __init__(self, box: Box, clock: Clock | None = None, exchange: Exchange | None = redeem) -> None:
         self._box = box
         self._clock = clock or SystemClock()
         self._exchange = exchange
@@ -182,7 +181,10 @@ class KeptTokens:
 
     def _begin(self, entry: Entry, exchange: Exchange) -> None:
         unsaved = bool(self._unsaved)
-        self._refreshing = in_thread(lambda: self._refresh(entry, exchange, unsaved=unsaved), "token-refresh")
+        # From the endpoint's answer until it is stored the new pair exists nowhere else, and the old one works no
+        # more: a process that ends in between would lose the login. So it may not, a command of one second included.
+        work = functools.partial(self._refresh, entry, exchange, unsaved=unsaved)
+        self._refreshing = in_thread(work, "token-refresh", finish=True)
         self._refreshing.add_done_callback(self._refreshed)
 
     def _refresh(self, entry: Entry, exchange: Exchange, *, unsaved: bool) -> _Outcome:

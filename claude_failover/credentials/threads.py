@@ -1,6 +1,6 @@
 """Blocking libraries, off the event loop: botocore's chain, keyrings, a token endpoint.
 
-Rule: a daemon thread, never the loop's own pool. A prompt that nobody answers would hold one of
+Rule: a daemon thread (but for what must be finished), never the loop's own pool. A prompt that nobody answers would hold one of
 its few threads for ever, and name resolution waits in the same queue; and a pool is joined at
 exit, so that a hung helper process would keep the daemon from stopping.
 """
@@ -16,10 +16,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
+def in_thread(work: Callable[[], T], name: str, *, finish: bool = False) -> asyncio.Future[T]:
     """Run *work* in a thread of its own; the future gets its result, or what it raised.
 
     Giving the future up does not stop the thread: it ends when its work ends, unheard.
+
+    Args:
+        work: Blocks.
+        name: Of the thread.
+        finish: The process may not end before it has: for work that has a limit and that cannot be done again.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -42,5 +47,5 @@ def in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(tell, result, failure)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    threading.Thread(target=run, name=name, daemon=not finish).start()
     return future

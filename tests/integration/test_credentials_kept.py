@@ -346,10 +346,9 @@ async def test_a_token_is_forgotten_when_it_is_cleared(
 async def test_whoever_only_looks_never_refreshes(
     tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
 ) -> None:
-    """A command that ends while it refreshes would lose the login."""
     made = box(tmp_path, keyring)
     made.keep(ANTHROPIC, login(NOW + 100), KEYRING)
-    kept = KeptTokens(made, clock)
+    kept = KeptTokens(made, clock, None)
     assert await value(kept) == FIRST
     assert await value(kept, refresh=True) == FIRST
     clock.advance(100)
@@ -368,6 +367,26 @@ async def test_a_daemon_that_stops_waits_until_the_new_pair_is_stored(
     endpoint.delay = 0.1
     assert await value(kept) == FIRST
     await kept.close()
+    stored = made.read(ANTHROPIC)
+    assert stored is not None
+    assert stored.access.reveal() == "sk-ant-oat01-access-0001"
+
+
+async def test_a_process_that_ends_in_the_middle_of_a_refresh_finishes_it_first(
+    tmp_path: Path, keyring: Keyring, endpoint: TokenEndpoint
+) -> None:
+    """Between the endpoint's answer and the store the new pair exists nowhere else."""
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW + 100), KEYRING)
+    endpoint.delay = 0.3
+    context = multiprocessing.get_context("spawn")
+    answers: multiprocessing.Queue[str | None] = context.Queue()
+    process = context.Process(target=_process, args=(tmp_path, "state", endpoint.url, answers))
+    process.start()
+    assert await asyncio.to_thread(answers.get, timeout=30) == FIRST
+    await asyncio.to_thread(process.join, 10)
+    answers.close()
+    answers.join_thread()
     stored = made.read(ANTHROPIC)
     assert stored is not None
     assert stored.access.reveal() == "sk-ant-oat01-access-0001"

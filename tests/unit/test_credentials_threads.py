@@ -13,6 +13,7 @@ async def test_work_is_done_elsewhere_and_its_result_comes_back() -> None:
     there = await in_thread(threading.current_thread, "elsewhere")
     assert there is not here
     assert (there.name, there.daemon) == ("elsewhere", True)
+    assert (await in_thread(threading.current_thread, "important", finish=True)).daemon is False
 
 
 async def test_what_it_raises_comes_back_too() -> None:
