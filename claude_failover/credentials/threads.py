@@ -1,8 +1,9 @@
 """Blocking libraries, off the event loop: botocore's chain, keyrings, a token endpoint.
 
-Rule: a daemon thread (but for what must be finished), never the loop's own pool. A prompt that nobody answers would hold one of
-its few threads for ever, and name resolution waits in the same queue; and a pool is joined at
-exit, so that a hung helper process would keep the daemon from stopping.
+Rule: a daemon thread, never the loop's own pool. A prompt that nobody answers would hold one of its
+few threads for ever, and name resolution waits in the same queue; and a pool is joined at exit, so
+that a hung helper process would keep the daemon from stopping. Only what has a limit, and cannot be
+done again, is waited for at exit.
 """
 
 from __future__ import annotations
