@@ -204,6 +204,9 @@ class Driver:
                 return
             alarm.set(exchange.deadline)
             event = await self._next_event(alarm)
+            if isinstance(event, AttemptEnded):
+                # Nothing more comes of it: during a wait its end would be read again and again.
+                await self._close_attempt()
             commands = exchange.handle(event, clock.now())
 
     async def _next_event(self, alarm: Alarm) -> Event:
