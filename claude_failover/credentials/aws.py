@@ -88,6 +88,8 @@ class AwsProvider:
         store: StoredKey | None = None,
         load: Callable[[str | None], AwsKeys] = aws_chain.load,
     ) -> None:
+        self.asked: Final = (profile, region)
+        """Profile and region as configured: a provider of the same keeps what it has got over a reload."""
         self._profile = profile
         self._region = region
         self._environ = environ

@@ -262,6 +262,7 @@ async def test_the_region_is_the_config_s_then_the_environment_s(monkeypatch: py
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     assert await AwsProvider().region() == "us-west-2"
     assert await AwsProvider(region="ap-northeast-1").region() == "ap-northeast-1"
+    assert AwsProvider("work", "ap-northeast-1").asked == ("work", "ap-northeast-1")
 
 
 async def test_a_status_looks_for_the_keys_but_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
