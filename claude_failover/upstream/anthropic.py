@@ -93,7 +93,7 @@ class AnthropicUpstream:
         self._wire = Wire(
             backend.base_url,
             connect_timeout=timeouts.connect,
-            tls=tls.context(backend.tls_min_version, environ, "SSL_CERT_FILE") if https else True,
+            tls=tls.told(backend.tls_min_version, environ, "SSL_CERT_FILE") if https else True,
             pins=frozenset(backend.pinned_spki),
             proxy=proxy_for(backend.base_url, environ),
         )

@@ -116,7 +116,7 @@ class BedrockUpstream:
             https = origin.startswith("https:")
             # Loading the authorities takes tens of milliseconds; two first requests at once both do it.
             context = (
-                await asyncio.to_thread(tls.context, "1.2", self._environ, "AWS_CA_BUNDLE", "SSL_CERT_FILE")
+                await asyncio.to_thread(tls.told, "1.2", self._environ, "AWS_CA_BUNDLE", "SSL_CERT_FILE")
                 if https
                 else True
             )

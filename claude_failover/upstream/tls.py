@@ -26,29 +26,47 @@ _DER_ENCODING: Final = 2
 """``_ssl.ENCODING_DER``; needed before Python 3.13, where chains are objects and not bytes."""
 
 
-def context(min_version: str, environ: Mapping[str, str], *variables: str) -> ssl.SSLContext:
+def context(min_version: str, ca_file: str | None = None, *, also: str | None = None) -> ssl.SSLContext:
     """Build a verifying client context.
 
     Args:
         min_version: ``1.2`` or ``1.3``.
-        environ: Where *variables* are looked up.
-        variables: Names of variables with a file of authorities, the first that is set replaces the system's;
-            ``NODE_EXTRA_CA_CERTS``, which Claude Code takes too, adds to them.
+        ca_file: A file of authorities instead of the system's.
+        also: A file of authorities besides.
 
     Raises:
         ConfigError: A file cannot be read.
     """
-    instead = next((name for name in variables if environ.get(name)), None)
-    made = ssl.create_default_context() if instead is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for name in (instead, "NODE_EXTRA_CA_CERTS"):
-        if name is not None and environ.get(name):
-            try:
-                made.load_verify_locations(environ[name])
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigError(f"{name}: {environ[name]}: certificates cannot be read: {error.strerror}") from error
+    made = ssl.create_default_context() if ca_file is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for path in filter(None, (ca_file, also)):
+        try:
+            made.load_verify_locations(path)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"{path}: certificates cannot be read: {error.strerror}") from error
     made.minimum_version = _VERSIONS[min_version]
     made.set_alpn_protocols(["http/1.1"])
     return made
+
+
+def told(min_version: str, environ: Mapping[str, str], *variables: str) -> ssl.SSLContext:
+    """Build a context as the environment says.
+
+    Args:
+        min_version: As for :func:`context`.
+        environ: Where *variables* are looked up.
+        variables: Names of variables with a file of authorities; the first that is set replaces the system's.
+            ``NODE_EXTRA_CA_CERTS``, which Claude Code takes too, adds to them.
+
+    Raises:
+        ConfigError: A file cannot be read; the message names the variable.
+    """
+    name = next((variable for variable in variables if environ.get(variable)), None)
+    also = environ.get("NODE_EXTRA_CA_CERTS") or None
+    try:
+        return context(min_version, environ[name] if name is not None else None, also=also)
+    except ConfigError as error:
+        names = [variable for variable in (name, "NODE_EXTRA_CA_CERTS") if variable and environ.get(variable)]
+        raise ConfigError(f"{' or '.join(names)}: {error}") from error
 
 
 def check_pins(ssl_object: ssl.SSLObject | None, pins: frozenset[str]) -> None:
