@@ -1,7 +1,7 @@
-"""Budgets of attempts: how many retries a backend may be sent, and how fast traffic may move to one.
+"""Budgets of attempts: how many retries a backend is sent, how fast traffic moves to one, how much at once it takes.
 
-Neither knows why. An empty retry bucket means "straight to the next backend", never "give up"; a
-ramp only delays. Money has a budget of its own (:mod:`~claude_failover.core.spend`).
+None knows why. An empty retry bucket means "straight to the next backend", never "give up"; a ramp and a ceiling only
+delay. Money has a budget of its own (:mod:`~claude_failover.core.spend`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ RAMP_STEP: Final = Seconds(0.25)
 
 RAMP_FOR: Final = Seconds(10.0)
 """How long a ramp lasts; afterwards there is no bound."""
+
+CEILING_LEAST: Final = 3
+"""With fewer in flight a throttle is about tokens a minute, not about how many at once: the cooldown is enough."""
+
+CEILING_STEP: Final = Seconds(30.0)
+"""A ceiling rises by one in the first such step, by three more in the second, by five in the third …"""
 
 
 class RetryBudget:
@@ -82,3 +88,26 @@ class Ramp:
         if room is None or self.began is None or in_flight < room:
             return now
         return Monotonic(max(now, self.began + min(in_flight * RAMP_STEP, RAMP_FOR)))
+
+
+@dataclass(slots=True)
+class Ceiling:
+    """How many requests at once a (backend, model) has been seen to take: learned from its throttles.
+
+    A quota that throttled one request was serving those that were in flight beside it. Sending more than that only
+    earns the next throttle, and with it a cooldown for everybody. So whoever finds it full goes to another backend, or
+    waits for one to finish. The ceiling rises by itself, slowly at first, because quotas are shared and change.
+    """
+
+    most: int | None = None
+    at: Monotonic = Monotonic(0.0)
+
+    def throttled(self, beside: int, now: Monotonic) -> None:
+        """One was refused while *beside* others were in flight."""
+        self.most, self.at = max(CEILING_LEAST, beside), now
+
+    def room(self, now: Monotonic) -> int | None:
+        """How many may be in flight; ``None`` = it was never throttled."""
+        if self.most is None:
+            return None
+        return self.most + int((max(0.0, now - self.at) / CEILING_STEP) ** 2)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_failover.core import told
@@ -40,9 +40,6 @@ from claude_failover.core.types import (
 
 if TYPE_CHECKING:
     import random
-
-GROWTH_MEMORY: Final = Seconds(60.0)
-"""A throttle this soon after the last one ended goes on growing."""
 
 PROBE_PAUSE: Final = Seconds(5.0)
 """After a probe that failed for another reason than a limit."""
@@ -84,7 +81,7 @@ class Cooldown:
     early: Monotonic | None = None
     """When a request was last let through early."""
     streak: int = 0
-    """Limits in a row; throttles without an end grow by it."""
+    """Probes in a row that were limited; throttles without an end grow by it."""
 
     def held(self, now: Instant) -> bool:
         """Whether a request is trying right now."""
@@ -117,12 +114,6 @@ class _Seen:
     last: Monotonic
 
 
-@dataclass(slots=True)
-class _Ended:
-    streak: int
-    at: Monotonic = field(default=Monotonic(0.0))
-
-
 class Cooldowns:
     """All cooldowns that stand.
 
@@ -136,7 +127,6 @@ class Cooldowns:
         self._rng = rng
         self._standing: Bounded[Key, Cooldown] = Bounded(MAX_KEPT)
         self._seen: Bounded[tuple[BackendName, str], _Seen] = Bounded(MAX_KEPT)
-        self._ended: Bounded[Key, _Ended] = Bounded(MAX_KEPT)
         self._generation = 0
         self.configure(rules, lease)
 
@@ -188,12 +178,12 @@ class Cooldowns:
         out: list[Transition] = []
         if verdict.outcome is Outcome.FAMILY_LIMIT:
             # A family's window is only reported when the plan's own windows allow (claude.md 3.4).
-            out += self._end([h for h in held if h.key.scope is Scope.BACKEND], now, {Outcome.PLAN_LIMIT})
+            out += self._end([h for h in held if h.key.scope is Scope.BACKEND], {Outcome.PLAN_LIMIT})
         standing = self._standing.peek(key)
         if standing is None and not self._detected(where, now):
             return out
         renewed = standing is not None and Held(key, standing.generation) in held
-        streak = self._streak(key, standing, now, renewed=renewed)
+        streak = 0 if standing is None else standing.streak + renewed
         end = told.end(where, verdict, streak, self._rules, self._rng, now)
         if standing is not None and not renewed:
             # Sent before it began: the same limit told twice. The later end wins.
@@ -217,9 +207,9 @@ class Cooldowns:
         self._standing.put(key, begun)
         return [*out, _started(begun)]
 
-    def served(self, held: Iterable[Held], now: Instant) -> list[Transition]:
+    def served(self, held: Iterable[Held]) -> list[Transition]:
         """An attempt sent in spite of these brought content: they are over."""
-        return self._end(held, now)
+        return self._end(held)
 
     def released(self, held: Iterable[Held], owner: int, now: Instant, *, pause: bool) -> None:
         """An attempt ended that says nothing about the limit.
@@ -302,12 +292,11 @@ class Cooldowns:
         found = ((self._standing.peek(h.key), h.generation) for h in held)
         return [gate for gate, generation in found if gate is not None and gate.generation == generation]
 
-    def _end(self, held: Iterable[Held], now: Instant, only: set[Outcome] | None = None) -> list[Transition]:
+    def _end(self, held: Iterable[Held], only: set[Outcome] | None = None) -> list[Transition]:
         out = []
         for gate in self._current(held):
             if only is None or gate.outcome in only:
                 self._standing.pop(gate.key)
-                self._ended.put(gate.key, _Ended(gate.streak, now.monotonic))
                 out.append(Transition(TransitionKind.COOLDOWN_ENDED, gate.key.backend, detail=gate.why, **_named(gate)))
         return out
 
@@ -323,13 +312,6 @@ class Cooldowns:
             return True
         self._seen.put((where.backend, where.model), seen)
         return False
-
-    def _streak(self, key: Key, standing: Cooldown | None, now: Instant, *, renewed: bool) -> int:
-        if standing is not None:
-            return standing.streak + 1 if renewed else standing.streak
-        ended = self._ended.pop(key)
-        recent = ended is not None and now.monotonic - ended.at < GROWTH_MEMORY
-        return ended.streak + 1 if ended is not None and recent else 0
 
     @staticmethod
     def _probe_at(until: Deadline, now: Instant, pause: float) -> Deadline:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from claude_failover.core.bounded import Bounded
-from claude_failover.core.budgets import Ramp, RetryBudget
+from claude_failover.core.budgets import Ceiling, Ramp, RetryBudget
 from claude_failover.core.deadline import Deadline
 from claude_failover.core.decision import Permit
 from claude_failover.core.dwell import Dwells
@@ -92,6 +92,7 @@ class Desk:
     in_flight: Counter[tuple[BackendName, str]] = field(default_factory=Counter)
     plans: Bounded[str, Plan] = field(default_factory=lambda: Bounded(MAX_PLANS))
     ramps: Bounded[tuple[BackendName, str], Ramp] = field(default_factory=lambda: Bounded(MAX_PLACES))
+    ceilings: Bounded[tuple[BackendName, str], Ceiling] = field(default_factory=lambda: Bounded(MAX_PLACES))
     transients: Bounded[tuple[BackendName, str], deque[Monotonic]] = field(default_factory=lambda: Bounded(MAX_PLACES))
     extra_usage: dict[BackendName, Deadline] = field(default_factory=dict)
     """Backends that answer from paid extra usage, until when."""
@@ -142,6 +143,18 @@ class Desk:
             if not self.in_flight[key]:
                 del self.in_flight[key]
         return flight
+
+    def throttled(self, backend: BackendName, model: str, now: Monotonic) -> None:
+        """*backend* has just refused one request for being too many."""
+        ceiling = Ceiling()
+        ceiling.throttled(self.in_flight[backend, model], now)
+        self.ceilings.put((backend, model), ceiling)
+
+    def is_full(self, backend: BackendName, model: str, now: Monotonic) -> bool:
+        """Whether as many are in flight there as it has been seen to take."""
+        ceiling = self.ceilings.peek((backend, model))
+        room = None if ceiling is None else ceiling.room(now)
+        return room is not None and self.in_flight[backend, model] >= room
 
     def begin_ramp(self, backend: BackendName, model: str, now: Monotonic) -> None:
         """Traffic moves to *backend* now."""

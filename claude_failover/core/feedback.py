@@ -100,6 +100,8 @@ def _limit(desk: Desk, flight: Flight, verdict: Verdict, now: Instant) -> list[T
     if not desk.settings.rate_limit_fallback.enabled:
         return []
     spot = flight.spot
+    if verdict.outcome is Outcome.THROTTLED and not verdict.per_day:
+        desk.throttled(spot.backend, spot.model, now.monotonic)
     where = Where(spot.backend, desk.gates.kind(spot.backend), spot.model, spot.family)
     return desk.gates.cooldowns.limit(where, verdict, flight.entry.held, now)
 

@@ -191,7 +191,7 @@ class Gates:
         Returns:
             The entry as it stands now: what comes later from this attempt speaks of the new state.
         """
-        out = self.cooldowns.served(entry.held, now)
+        out = self.cooldowns.served(entry.held)
         self.cooldowns.worked(spot.backend, spot.model)
         self._denied.pop((spot.backend, spot.model))
         self._denied.pop((spot.backend, ANY_MODEL))

@@ -57,6 +57,9 @@ __all__ = ["Decision", "Go", "Hold", "Permit", "Policy", "PolicyView", "RequestF
 GATE_SLACK: Final = Seconds(1.0)
 """A cooldown that outlasts an agreed wait by less is waited for, too."""
 
+FULL_POLL: Final = Seconds(0.5)
+"""How soon to look again whether one of the requests in flight has finished."""
+
 MONEY_POLL: Final = Seconds(1.0)
 MONEY_WAIT: Final = Seconds(30.0)
 """While only the holds of other requests stand in the way, one of them may settle for less."""
@@ -165,6 +168,7 @@ class Policy:
 
     def _next(self, q: Question) -> Decision | None:
         """The most preferred backend that was not tried: first of those not left a short while ago."""
+        full: list[BackendName] = []
         for patient in (True, False):
             for backend in q.route.order:
                 look = q.look(backend)
@@ -174,23 +178,43 @@ class Policy:
                     continue
                 if patient and backend != q.route.home and self._dwells(q, backend):
                     continue
-                ramped = look.gate is Gate.AVAILABLE and backend != q.route.home and not q.route.forced
-                reason, detail = q.reason_for(backend)
-                decision = self._send(q, backend, reason, detail, anyway=not look.passes, ramped=ramped)
+                if q.full(backend):
+                    full.append(backend)
+                    continue
+                decision = self._set_out(q, backend)
                 if decision is not None:
                     return decision
-        return None
+        return self._into_full(q, full[0]) if full else None
+
+    def _set_out(self, q: Question, backend: BackendName) -> Go | Hold | None:
+        """Send a request to a backend that is new to it."""
+        look = q.look(backend)
+        settled = q.route.forced or q.facts.stays is not None or backend == q.route.home
+        reason, detail = q.reason_for(backend)
+        ramped = look.gate is Gate.AVAILABLE and not settled
+        return self._send(q, backend, reason, detail, anyway=not look.passes, ramped=ramped)
+
+    def _into_full(self, q: Question, backend: BackendName) -> Decision | None:
+        """Everything that could serve is full: wait for one to finish, but not for ever."""
+        rules = self._desk.settings.retry_policy.rate_limit
+        held = q.hold(FULL_POLL, Seconds(rules.max_wait), f"{backend} takes no more at once")
+        return held if held is not None else self._set_out(q, backend)
 
     def _waited_for(self, q: Question) -> Decision | None:
         """A backend that failed before, and that this request has waited for since."""
         if q.plan.waiting is None:
             return None
         for backend in q.route.order:
-            look = q.look(backend)
-            if look.passes and q.returnable(backend):
-                decision = self._send(q, backend, Reason.RETRY, "waited for it", ramped=False)
-                if decision is not None:
-                    return decision
+            if not q.look(backend).passes or not q.returnable(backend):
+                continue
+            if q.full(backend):
+                held = q.hold(FULL_POLL, q.look(backend).max_wait, f"{backend} takes no more at once")
+                if held is not None:
+                    return held
+            ramped = q.look(backend).gate is Gate.AVAILABLE
+            decision = self._send(q, backend, Reason.RETRY, "waited for it", ramped=ramped)
+            if decision is not None:
+                return decision
         return None
 
     def _alone(self, q: Question) -> Decision | None:

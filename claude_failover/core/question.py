@@ -87,6 +87,12 @@ class Question:
         here = [t for t in self.tries if t.backend == backend]
         return len(here) in {1, 2} and here[-1].verdict.outcome in _RETURNABLE and backend not in self.refused
 
+    def full(self, backend: BackendName) -> bool:
+        """Whether *backend* takes no more for now; nobody who was ordered there, or must stay, asks."""
+        if self.route.forced or self.facts.stays is not None:
+            return False
+        return self.desk.is_full(backend, self.facts.model, self.now.monotonic)
+
     def hold(self, wait: Seconds, most: Seconds, why: str) -> Hold | None:
         """Wait, unless *most* (over the whole request) or the client's patience is over before that."""
         since = self.plan.waiting if self.plan.waiting is not None else self.now.monotonic

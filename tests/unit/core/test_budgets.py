@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from claude_failover.core.budgets import RAMP_FOR, RETRY_CAPACITY, Ramp, RetryBudget
+from claude_failover.core.budgets import RAMP_FOR, RETRY_CAPACITY, Ceiling, Ramp, RetryBudget
 from claude_failover.core.types import Monotonic
 
 T = 1_000.0
@@ -80,3 +80,28 @@ def test_a_ramp_says_from_when_there_is_room() -> None:
 
 def test_nobody_waits_beyond_the_end_of_a_ramp() -> None:
     assert ramp().opens(10_000, at(3.0)) == at(RAMP_FOR)
+
+
+def test_without_a_throttle_there_is_no_ceiling() -> None:
+    assert Ceiling().room(at(0)) is None
+
+
+def test_a_throttle_beside_eight_others_means_that_eight_fit() -> None:
+    ceiling = Ceiling()
+    ceiling.throttled(8, at(0))
+    assert ceiling.room(at(0)) == 8
+    ceiling.throttled(7, at(1))
+    assert ceiling.room(at(1)) == 7
+
+
+def test_a_ceiling_rises_slowly_and_then_faster() -> None:
+    ceiling = Ceiling()
+    ceiling.throttled(8, at(0))
+    assert [ceiling.room(at(s)) for s in (29.0, 30.0, 60.0, 90.0, 300.0)] == [8, 9, 12, 17, 108]
+
+
+def test_a_few_are_never_too_many_at_once() -> None:
+    ceiling = Ceiling()
+    ceiling.throttled(0, at(0))
+    assert ceiling.room(at(0)) == 3
+    assert ceiling.room(at(-5)) == 3

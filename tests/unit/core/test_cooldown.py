@@ -158,10 +158,10 @@ def test_success_ends_it_for_all() -> None:
     w.limit(w.plan(60.0))
     w.clock.advance(61.0)
     held = w.take()
-    (ended,) = w.cooldowns.served(held, w.clock.now())
+    (ended,) = w.cooldowns.served(held)
     assert (ended.kind, ended.backend) == (TransitionKind.COOLDOWN_ENDED, CLAUDE)
     assert w.gates() == []
-    assert w.cooldowns.served(held, w.clock.now()) == []
+    assert w.cooldowns.served(held) == []
 
 
 def test_a_probes_limit_renews_it() -> None:
@@ -174,7 +174,7 @@ def test_a_probes_limit_renews_it() -> None:
     assert w.gate().until.remaining(w.clock.now()) == 501.0
     assert not w.gate().held(w.clock.now())
     # What the probe held is over: its success, should it come still, says nothing about the new one.
-    assert w.cooldowns.served(held, w.clock.now()) == []
+    assert w.cooldowns.served(held) == []
 
 
 def test_a_renewal_may_end_sooner_than_what_was_told_before() -> None:
@@ -290,16 +290,19 @@ def test_throttles_without_an_end_grow_by_failed_probes_only() -> None:
     assert gate.until.remaining(now) == 10.0
 
 
-@pytest.mark.parametrize(("pause", "length"), [(59.0, 10.0), (60.0, 5.0)])
-def test_a_throttle_soon_after_the_last_goes_on_growing(pause: float, length: float) -> None:
+def test_a_success_ends_the_growth() -> None:
+    """A shared quota is full again and again: growing over successes would starve us of what it does give."""
     w = World()
     w.limit(throttle(None), backend=BEDROCK)
-    now = w.clock.advance(5.0)
     gates = w.gates(backend=BEDROCK)
-    w.cooldowns.served(w.cooldowns.hold(gates), now)
-    w.clock.advance(pause)
+    w.clock.advance(5.0)
+    held = w.cooldowns.hold(gates)
+    w.cooldowns.take(gates, 1, w.clock.now())
+    w.limit(throttle(None), held=held, backend=BEDROCK)
+    w.clock.advance(10.0)
+    w.cooldowns.served(w.cooldowns.hold(w.gates(backend=BEDROCK)))
     w.limit(throttle(None), backend=BEDROCK)
-    assert w.gates(backend=BEDROCK)[0].until.remaining(w.clock.now()) == length
+    assert w.gates(backend=BEDROCK)[0].until.remaining(w.clock.now()) == 5.0
 
 
 def test_a_familys_limit_proves_that_the_plans_own_windows_allow_again() -> None:

@@ -106,7 +106,7 @@ def test_at_most_one_request_tries_per_probe_interval(
             if what == "limit":
                 cooldowns.limit(where, plan(), held, clock.now())
             elif what == "served":
-                cooldowns.served(held, clock.now())
+                cooldowns.served(held)
             elif what != "lost":
                 cooldowns.released(held, owner, clock.now(), pause=what == "failed")
 

@@ -74,6 +74,19 @@ def test_traffic_returns_when_nothing_stands_in_the_way() -> None:
     assert ramp.room(w.clock.now().monotonic) == 1
 
 
+def test_a_backend_is_full_when_as_many_are_in_flight_as_it_was_seen_to_take() -> None:
+    w = World()
+    now = w.clock.now().monotonic
+    assert not w.desk.is_full(CLAUDE, M, now)
+    flights = [w.flight(number) for number in range(4)]
+    assert not w.desk.is_full(CLAUDE, M, now)
+    w.desk.throttled(CLAUDE, M, now)
+    assert w.desk.is_full(CLAUDE, M, now)
+    assert not w.desk.is_full(BEDROCK, M, now)
+    w.desk.land(flights[0].permit)
+    assert not w.desk.is_full(CLAUDE, M, now)
+
+
 def test_extra_usage_is_noted_until_it_is_not() -> None:
     w = World()
     w.desk.note_extra_usage(CLAUDE, Epoch(w.clock.wall + 60.0), w.clock.now())

@@ -159,6 +159,15 @@ def test_a_probe_that_says_nothing_gives_its_place_to_the_next_at_once(outcome: 
     assert w.gate() is Gate.READY
 
 
+@pytest.mark.parametrize(("per_day", "full"), [(False, True), (True, False)])
+def test_a_throttle_teaches_how_many_fit_at_once(per_day: bool, full: bool) -> None:
+    w = World()
+    for _ in range(5):
+        w.desk.take_off(w.send())
+    w.end(w.send(), Outcome.THROTTLED, scope=Scope.MODEL, per_day=per_day)
+    assert w.desk.is_full(CLAUDE, M, w.clock.now().monotonic) is full
+
+
 # --- the network -----------------------------------------------------------------------------------
 
 

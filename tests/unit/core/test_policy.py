@@ -1115,6 +1115,86 @@ def test_the_only_backend_is_asked_whatever_its_state() -> None:
     assert [t.kind for t in ended] == [TransitionKind.COOLDOWN_ENDED]
 
 
+# --- as many as fit --------------------------------------------------------------------------------
+
+
+def crowded(w: World) -> list[Request]:
+    """Bedrock serves five at once and throttles the sixth; then its throttle is over."""
+    w.limit_primary()
+    w.clock.advance(11.0)
+    serving = [w.request() for _ in range(5)]
+    for request in serving:
+        assert request.go().backend == BEDROCK
+        request.commit()
+    sixth = w.request()
+    sixth.go()
+    sixth.fail(throttled(5.0))
+    w.clock.advance(5.0)
+    return serving
+
+
+def test_a_full_backend_is_not_sent_what_it_would_throttle() -> None:
+    w = World()
+    serving = crowded(w)
+    fresh = w.request()
+    assert fresh.hold() == pytest.approx(0.5)
+    serving[0].succeed()
+    w.clock.advance(0.5)
+    go = fresh.go()
+    assert (go.backend, go.permit.probe) == (BEDROCK, True)
+
+
+def test_a_request_that_was_throttled_waits_until_one_has_finished() -> None:
+    w = World()
+    w.limit_primary()
+    w.clock.advance(11.0)
+    serving = [w.request() for _ in range(5)]
+    for request in serving:
+        request.go()
+        request.commit()
+    sixth = w.request()
+    sixth.go()
+    sixth.fail(throttled(5.0))
+    assert sixth.hold() == pytest.approx(5.0)
+    w.clock.advance(5.0)
+    assert sixth.hold() == pytest.approx(0.5)
+    serving[0].succeed()
+    assert sixth.go().backend == BEDROCK
+
+
+def test_a_full_backend_is_passed_over_for_another_one() -> None:
+    w = World(Settings(backends=THREE))
+    crowded(w)
+    w.clock.advance(60.0)
+    w.policy._desk.throttled(BEDROCK, OPUS, w.clock.now().monotonic)
+    assert w.request().go().backend == EU
+
+
+def test_nobody_waits_for_a_full_backend_for_ever() -> None:
+    w = World()
+    crowded(w)
+    for _ in range(119):
+        w.policy._desk.throttled(BEDROCK, OPUS, w.clock.now().monotonic)
+        w.clock.advance(0.5)
+    request = w.request(patience=Seconds(0.1))
+    assert request.go().backend == BEDROCK
+
+
+def test_what_has_waited_long_enough_goes_into_a_full_backend() -> None:
+    w = World()
+    w.limit_primary()
+    w.clock.advance(11.0)
+    for request in [w.request() for _ in range(5)]:
+        request.go()
+        request.commit()
+    sixth = w.request()
+    sixth.go()
+    sixth.fail(throttled(59.8))
+    w.clock.advance(sixth.hold())
+    w.policy._desk.throttled(BEDROCK, OPUS, w.clock.now().monotonic)
+    assert sixth.go().backend == BEDROCK
+
+
 # --- permits ---------------------------------------------------------------------------------------
 
 

@@ -81,6 +81,16 @@ def test_a_backend_may_be_waited_for_after_a_passing_failure_twice_at_most() -> 
     assert not q.returnable(BEDROCK)
 
 
+def test_a_backend_that_takes_no_more_is_full_for_whoever_has_a_choice() -> None:
+    w = World()
+    w.desk.in_flight[BEDROCK, M] = 5
+    w.desk.throttled(BEDROCK, M, w.clock.now().monotonic)
+    assert w.ask().full(BEDROCK)
+    assert not w.ask().full(CLAUDE)
+    assert not w.ask(stays="quota probe").full(BEDROCK)
+    assert not w.ask(route=Route((BEDROCK,), (BEDROCK,), forced=True)).full(BEDROCK)
+
+
 def test_waits_add_up_over_a_request() -> None:
     w = World()
     assert w.ask().hold(Seconds(40.0), Seconds(60.0), "soon") == Hold(Monotonic(w.clock.monotonic + 40.0), "soon")
