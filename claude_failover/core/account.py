@@ -1,6 +1,7 @@
-"""The account of one exchange: its timeline, its attempts, the errors it met. Written, never read for a decision.
+"""The account of one exchange: its timeline, its attempts, the errors it met.
 
-(Two things are: the tries, by the policy, and the errors, by :mod:`~claude_failover.core.reply`.)
+It decides nothing. Two parts of it are read for decisions: the tries, by the policy, and the errors, by
+:mod:`~claude_failover.core.reply`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Final
 from claude_failover.core import reply
 from claude_failover.core.attempt import Attempt
 from claude_failover.core.counsel import Counsel, ErrorAnswer
-from claude_failover.core.policy import Try
+from claude_failover.core.policy import Go, Try
 from claude_failover.core.request import Peek
 from claude_failover.core.types import (
     AttemptRecord,
@@ -19,13 +20,22 @@ from claude_failover.core.types import (
     ExchangeRecord,
     Instant,
     Monotonic,
+    Reason,
     Seconds,
     Step,
+    Transition,
+    TransitionKind,
     Verdict,
 )
 
 STEPS_MAX: Final = 200
 """Lines of a timeline; an exchange of four attempts has about thirty."""
+
+REWRITES_MAX: Final = 12
+"""How much of what translation changed is named in one line."""
+
+_CHOSEN_FREELY: Final = frozenset({Reason.FORCED, Reason.PREFERRED})
+"""Reasons to be at another backend than the primary that are nobody's failure."""
 
 
 class Account:
@@ -66,6 +76,35 @@ class Account:
         if self._wait_began is not None:
             self._waited += now.monotonic - self._wait_began
             self._wait_began = None
+
+    def opened(self, attempt: Attempt, go: Go, now: Instant) -> list[Transition]:
+        """An attempt begins; tells the world if the request has moved to another backend for it."""
+        switch = self._switch(go, now)
+        self.step(now, "opened", go.backend, go.detail or go.reason.value)
+        rewrites = attempt.translated.rewrites if attempt.translated is not None else ()
+        if rewrites:
+            told = [f"{one.action} {one.path}" for one in rewrites[:REWRITES_MAX]]
+            more = [f"{len(rewrites) - REWRITES_MAX} more"] if len(rewrites) > REWRITES_MAX else []
+            self.step(now, "translated", go.backend, "; ".join(told + more))
+        return switch
+
+    def _switch(self, go: Go, now: Instant) -> list[Transition]:
+        if not self.tries or self.tries[-1].backend == go.backend:
+            return []
+        last = self.tries[-1]
+        self.step(now, "failed over", go.backend, f"{last.backend}: {last.verdict.outcome.value}")
+        switch = Transition(
+            TransitionKind.FAILED_OVER,
+            backend=go.backend,
+            model=self._model,
+            detail=last.verdict.detail,
+            fields={"from": last.backend, "reason": last.verdict.outcome.value, "exchange": self.exchange},
+        )
+        return [switch]
+
+    def failed(self, attempt: Attempt, verdict: Verdict, now: Instant, what: str = "failed") -> None:
+        """An attempt ended badly."""
+        self.step(now, what, attempt.backend.name, f"{verdict.outcome.value}: {verdict.detail}".rstrip(": "))
 
     def close(self, attempt: Attempt, verdict: Verdict, counsel: Counsel, now: Instant) -> AttemptRecord:
         """Write down how an attempt ended."""
@@ -123,5 +162,10 @@ class Account:
             session=self._peek.session,
             agent=self._peek.agent,
             request_class=self._peek.request_class,
-            failed_over=winner is not None and winner.backend.name != primary,
+            failed_over=winner is not None and winner.backend.name != primary and not self._chose(winner),
         )
+
+    def _chose(self, winner: Attempt) -> bool:
+        """Whether somebody wanted that backend, rather than what failed before it."""
+        first = next(record for record in self.records if record.backend == winner.backend.name)
+        return first.reason in _CHOSEN_FREELY

@@ -60,7 +60,10 @@ class AnswerReader(Protocol):
         ...
 
     def commit(self) -> bytes:
-        """Switch to relaying; return the bytes of an incomplete event that may go out already."""
+        """Switch to relaying; return the bytes of an incomplete event that may go out already.
+
+        A ``relay(b"")`` right after it gives what came together with a malformed event, behind it.
+        """
         ...
 
     def relay(self, data: bytes) -> tuple[bytes, list[AnswerEvent]]:
@@ -118,16 +121,19 @@ class SseReader:
         self._scanner = sse.Scanner(_kind_of, NOTABLE, _WITHHELD)
         self._committed = False
         self._dead = False
+        self._rest = b""
 
     def feed(self, data: bytes) -> list[AnswerEvent]:
         """See :meth:`AnswerReader.feed`."""
         events: list[AnswerEvent] = []
         if self._dead:
             return events
-        for block in self._splitter.feed(data):
+        blocks = self._splitter.feed(data)
+        for at, block in enumerate(blocks, 1):
             events.append(_checked(sse.parse(block)))
             if events[-1].type == MALFORMED:
                 self._dead = True
+                self._rest = b"".join(blocks[at:])
                 return events
         if self._splitter.overflow:
             self._dead = True
@@ -137,8 +143,10 @@ class SseReader:
     def commit(self) -> bytes:
         """See :meth:`AnswerReader.commit`."""
         self._committed = True
-        self._scanner = sse.Scanner(_kind_of, NOTABLE, _WITHHELD, self._splitter.pending, _UNREAD)
-        return self._scanner.scan(b"")[0]
+        self._dead = self._splitter.overflow
+        self._scanner = sse.Scanner(_kind_of, NOTABLE, _WITHHELD, self._rest + self._splitter.pending, _UNREAD)
+        # What followed a malformed event was not read yet: the next relay does.
+        return b"" if self._rest else self._scanner.scan(b"")[0]
 
     def relay(self, data: bytes) -> tuple[bytes, list[AnswerEvent]]:
         """See :meth:`AnswerReader.relay`. A malformed event is relayed as it came, and reported."""

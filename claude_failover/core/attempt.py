@@ -14,7 +14,7 @@ from claude_failover.core.answer import AnswerReader
 from claude_failover.core.commands import HeadReceived, OpenAttempt, Translated
 from claude_failover.core.models import Target
 from claude_failover.core.policy import Permit
-from claude_failover.core.prices import PriceTable
+from claude_failover.core.prices import PriceTable, scope_of
 from claude_failover.core.request import Peek
 from claude_failover.core.settings import Backend
 from claude_failover.core.types import (
@@ -50,13 +50,17 @@ class Attempt:
     command: OpenAttempt | None
     """Freed at the commit, and with it the request's body."""
     paid: bool = False
+    stored: bool = False
+    """It goes out with a token of ours, because the client brought none."""
     surface: Surface | None = None
     translated: Translated | None = None
     target: Target | None = None
     status: int | None = None
     headers: Headers = ()
     heard: Monotonic = Monotonic(0.0)
-    """When its last byte came; before that, when it was opened."""
+    """When its last byte came, or since when we listen again; before that, when it was opened."""
+    answered: Monotonic = Monotonic(0.0)
+    """When its head came."""
     ttfb: Seconds | None = None
     ttft: Seconds | None = None
     reader: AnswerReader | None = None
@@ -65,8 +69,12 @@ class Attempt:
     held_bytes: int = 0
     body: list[bytes] = field(default_factory=list)
     body_bytes: int = 0
+    started: bool = False
+    """``message_start`` was seen."""
     stopped: bool = False
     """``message_stop`` was seen."""
+    deaf: bool = False
+    """What still comes is nobody's: an error came behind the answer."""
     committed: bool = False
     _last: bytes = b""
 
@@ -89,8 +97,12 @@ class Attempt:
         """Note status and headers."""
         self.status = event.status
         self.headers = event.headers
-        self.heard = now.monotonic
+        self.heard = self.answered = now.monotonic
         self.ttfb = Seconds(now.monotonic - self.opened.monotonic)
+
+    def listen(self, now: Instant) -> None:
+        """We were busy with the client until now: the silence until here was ours."""
+        self.heard = now.monotonic
 
     def hold(self, raw: bytes) -> bool:
         """Keep back what proves nothing yet; false when there is too much of it."""
@@ -120,10 +132,26 @@ class Attempt:
         self.held_bytes = 0
         return held
 
+    @property
+    def scope(self) -> str:
+        """What decides the price: the prefix of the Bedrock id that was sent, else the backend's scope."""
+        return scope_of(self.upstream_model, self.backend.scope) if self.backend.kind is Kind.BEDROCK else "global"
+
+    def _extra(self) -> dict[str, str]:
+        """What only Bedrock has, and what its own two counts of the tokens disagree on."""
+        extra: dict[str, str] = {}
+        if self.backend.kind is Kind.BEDROCK:
+            extra["scope"] = self.scope
+            if self.backend.region:
+                extra["region"] = self.backend.region
+        if self.usage.disagreement:
+            extra["disagreement"] = self.usage.disagreement
+        return extra
+
     def record(  # noqa: D417 - the rest is in the types
         self, verdict: Verdict, exchange: str, peek: Peek, prices: PriceTable, now: Instant
     ) -> AttemptRecord:
-        """Write the attempt down, priced.
+        """Write the attempt down, priced by the model that answered; nothing seen costs nothing.
 
         Args:
             verdict: What ended it.
@@ -132,8 +160,8 @@ class Attempt:
         complete = verdict.outcome is Outcome.SUCCESS
         state = self.usage.state(complete=complete)
         usage = self.usage.usage
-        scope = self.backend.scope if self.backend.kind is Kind.BEDROCK else "global"
-        cost = prices.cost(self.model, self.backend.kind, scope, usage)
+        model = self.usage.model or self.model
+        cost = prices.cost(model, self.backend.kind, self.scope, usage, self.opened.wall)
         nothing = state is Ended.NOTHING
         return AttemptRecord(
             exchange=exchange,
@@ -163,4 +191,5 @@ class Attempt:
             price_estimated=cost.estimated and not nothing,
             committed=self.committed,
             streaming=peek.stream,
+            extra=self._extra(),
         )

@@ -15,7 +15,7 @@ from claude_failover.core.policy import Policy
 from claude_failover.core.prices import PriceTable
 from claude_failover.core.repair import Denials
 from claude_failover.core.settings import Settings
-from claude_failover.core.types import BackendName, Epoch, Headers, Verdict
+from claude_failover.core.types import BackendName, Epoch, Headers, Scope, Verdict
 
 REMEMBERED: Final = 64
 """Error answers kept to be told again; one per (backend, model)."""
@@ -49,16 +49,22 @@ class Memory:
         while len(self._limits) > REMEMBERED:
             self._limits.popitem(last=False)
 
-    def recall(self, backend: BackendName, model: str, now: Epoch) -> ErrorAnswer | None:
-        """The last limit of that backend that still holds: for this model, else one that covers every model."""
-        exact = self._limits.get((backend, model))
-        others = [answer for (name, _), answer in self._limits.items() if name == backend]
-        for answer in ([exact] if exact else []) + others:
-            until = answer.verdict.until
-            covers = answer is exact or answer.verdict.scope.value == "backend"
-            if covers and until is not None and until > now:
-                return answer
-        return None
+    def recall(self, backend: BackendName, model: str, family: str | None, now: Epoch) -> ErrorAnswer | None:
+        """The limit of that backend that still holds for this model and ends last: told for it, or reaching it."""
+        holding = [
+            (until, answer)
+            for (name, told_for), answer in self._limits.items()
+            if name == backend
+            and (told_for == model or _reaches(answer.verdict, family))
+            and (until := answer.verdict.until) is not None
+            and until > now
+        ]
+        return max(holding, key=lambda held: held[0])[1] if holding else None
+
+
+def _reaches(verdict: Verdict, family: str | None) -> bool:
+    """Whether a limit that another model met holds for one of *family* too."""
+    return verdict.scope is Scope.BACKEND or (verdict.scope is Scope.FAMILY and verdict.family == family)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from claude_failover.core import headers, reply
+from claude_failover.core import headers
+from claude_failover.core.bounds import PromptBound, prompt_bound
 from claude_failover.core.commands import ClientRequest
 from claude_failover.core.counsel import Counsel
 from claude_failover.core.models import Unmapped
 from claude_failover.core.policy import RequestFacts
+from claude_failover.core.prices import NUSD_PER_USD, scope_of
 from claude_failover.core.request import Peek
 from claude_failover.core.settings import Backend, Settings
-from claude_failover.core.types import BackendName, Epoch, Instant, Kind, Outcome, Seconds, Verdict
+from claude_failover.core.types import BackendName, Headers, Instant, Kind, Seconds
 
-NEVER: Final = Epoch(0.0)
+MAX_SESSION_BUDGET: Final = Decimal(1_000_000)
+"""US dollars; more is a slip of the keyboard."""
 
 CLIENT_PATIENCE: Final = Seconds(600.0)
 """API_TIMEOUT_MS of Claude Code (claude.md 1.8); a shorter ``x-stainless-timeout`` of the request wins."""
@@ -32,13 +36,15 @@ def gather(request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[B
     model = counsel.catalog.normalise(peek.model)
     unservable: dict[BackendName, str] = {}
     estimates: dict[BackendName, int] = {}
+    bound: PromptBound | None = None
     for backend in settings.backends:
         if backend.kind is Kind.BEDROCK:
             target = counsel.catalog.resolve(model, backend)
             if isinstance(target, Unmapped):
                 unservable[backend.name] = target.why
-        if paid.get(backend.name, False) and counsel.settings.cost_tracking.enabled:
-            estimates[backend.name] = _worst_case(counsel, backend, model, peek)
+        if settings.cost_tracking.enabled and paid.get(backend.name, False) and _ours_to_spend(backend, request):
+            bound = bound or prompt_bound(request.body)
+            estimates[backend.name] = _worst_case(counsel, backend, model, peek, bound)
     name = headers.get(request.headers, headers.FORCE)
     forced = next((backend.name for backend in settings.backends if backend.name == name), None)
     return RequestFacts(
@@ -53,13 +59,48 @@ def gather(request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[B
         unservable=unservable,
         estimates=estimates,
         patience=_patience(request),
+        session_limit_nusd=session_budget(request.headers),
     )
 
 
-def _worst_case(counsel: Counsel, backend: Backend, model: str, peek: Peek) -> int:
-    scope = backend.scope if backend.kind is Kind.BEDROCK else "global"
+def session_budget(lines: Headers) -> int | None:
+    """The session's own limit for paid backends, in nano-USD, from ``x-claude-failover-budget`` (US dollars).
+
+    Raises:
+        ValueError: It is no amount of money.
+    """
+    said = headers.get(lines, headers.BUDGET)
+    if said is None:
+        return None
+    try:
+        amount = Decimal(said.strip()[:40])
+    except InvalidOperation as error:
+        raise ValueError(said[:40]) from error
+    if not amount.is_finite() or not 0 <= amount <= MAX_SESSION_BUDGET:
+        raise ValueError(said[:40])
+    return int(amount * NUSD_PER_USD)
+
+
+def uses_stored(backend: Backend, lines: Headers) -> bool:
+    """Whether a request with these headers goes to that Claude API with a token of ours."""
+    if backend.kind is not Kind.ANTHROPIC or backend.credential == "client":
+        return False
+    return backend.credential == "stored" or not headers.brings_credential(lines)
+
+
+def _ours_to_spend(backend: Backend, request: ClientRequest) -> bool:
+    """Whether we decide to spend there: the client's own API key is the client's own business."""
+    return backend.kind is Kind.BEDROCK or uses_stored(backend, request.headers)
+
+
+def _worst_case(counsel: Counsel, backend: Backend, model: str, peek: Peek, bound: PromptBound) -> int:
+    scope = "global"
+    if backend.kind is Kind.BEDROCK:
+        target = counsel.catalog.resolve(model, backend)
+        scope = backend.scope if isinstance(target, Unmapped) else scope_of(target.bedrock_id, backend.scope)
     ceilings = [limit for limit in (peek.max_tokens, backend.max_output_tokens) if limit is not None]
-    return counsel.prices.worst_case(model, backend.kind, scope, peek.prompt_bytes, min(ceilings, default=None))
+    most = min(ceilings, default=None)
+    return counsel.prices.worst_case(model, backend.kind, scope, bound.tokens, most, hour_cache=bound.hour_cache)
 
 
 def _patience(request: ClientRequest) -> Seconds:
@@ -89,11 +130,6 @@ def family_of(model: str) -> str | None:
     return next((family for family in FAMILIES if family in model), None)
 
 
-def backend_named(settings: Settings, name: BackendName) -> Backend:
-    """The backend of that name; the policy only names configured ones."""
-    return next(backend for backend in settings.backends if backend.name == name)
-
-
-def unrepairable(verdict: Verdict) -> Verdict:
-    """A refusal that nothing mends: that backend cannot serve this request, and nobody is to blame."""
-    return replace(verdict, outcome=Outcome.CLIENT_ERROR, error_type=reply.REFUSED_ONLY_THERE)
+def backend_named(settings: Settings, name: BackendName) -> Backend | None:
+    """The backend of that name; ``None`` after a reload that this request did not see."""
+    return next((backend for backend in settings.backends if backend.name == name), None)

@@ -34,6 +34,8 @@ HOP_BY_HOP: Final = frozenset(
 )
 """RFC 9110 section 7.6.1 and its predecessors; what ``Connection`` names comes on top."""
 
+_CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
+
 _REQUEST_REBUILT: Final = frozenset({"host", "accept-encoding", "content-length", "expect"})
 
 
@@ -43,6 +45,11 @@ def get(headers: Headers, name: str) -> str | None:
         if key.lower() == name:
             return value
     return None
+
+
+def brings_credential(headers: Headers) -> bool:
+    """Whether the request carries an Anthropic credential of its own; it is not looked at."""
+    return any(key.lower() in _CREDENTIALS for key, _ in headers)
 
 
 def _named_by_connection(headers: Headers) -> frozenset[str]:

@@ -12,7 +12,7 @@ from claude_failover.core.models import Unmapped
 from claude_failover.core.policy import Go, RequestFacts, Try
 from claude_failover.core.request import Peek
 from claude_failover.core.settings import Backend
-from claude_failover.core.types import BackendName, Instant, Kind, Seconds
+from claude_failover.core.types import BackendName, Instant, Kind
 
 
 def open_attempt(
@@ -27,18 +27,20 @@ def open_attempt(
     index: int,
     now: Instant,
 ) -> Attempt | str:
-    """Build the attempt that *go* asks for; a sentence instead if translation finds that it cannot be.
+    """Build the attempt that *go* asks for; a sentence instead if it cannot be, such as what translation finds.
 
     To the primary the client's bytes go as they came. For Bedrock they are translated, anew for
     every attempt: what a refusal has taught in between is in force at once.
     """
     backend = facts.backend_named(counsel.settings, go.backend)
-    attempt = _to_primary(backend, go, request, peek, known, index, now)
+    if backend is None:
+        return "it was configured after this request began"
     if backend.kind is Kind.BEDROCK:
-        made = _to_bedrock(backend, go, request, peek, known, counsel, index, now)
-        if isinstance(made, str):
-            return made
-        attempt = made
+        attempt = _to_bedrock(backend, go, request, peek, known, counsel, index, now)
+    else:
+        attempt = _to_primary(backend, go, request, peek, known, index, now)
+    if isinstance(attempt, str):
+        return attempt
     skews = [one.verdict.clock_skew for one in tries if one.backend == go.backend]
     assert attempt.command is not None, "a new attempt has its command"
     command = attempt.command
@@ -58,10 +60,21 @@ def open_attempt(
 
 def _to_primary(
     backend: Backend, go: Go, request: ClientRequest, peek: Peek, known: RequestFacts, index: int, now: Instant
-) -> Attempt:
+) -> Attempt | str:
     out = UpstreamRequest("POST", request.target, request.headers, request.body, streaming=peek.stream)
     command = OpenAttempt(index, backend.name, backend.kind, out)
-    return Attempt(index, backend, known.model, peek.model, go.reason, go.permit, now, command, heard=now.monotonic)
+    return Attempt(
+        index,
+        backend,
+        known.model,
+        peek.model,
+        go.reason,
+        go.permit,
+        now,
+        command,
+        stored=facts.uses_stored(backend, request.headers),
+        heard=now.monotonic,
+    )
 
 
 def _to_bedrock(
@@ -96,12 +109,3 @@ def _to_bedrock(
         target=target,
         heard=now.monotonic,
     )
-
-
-def patience_for_head(first_byte: float, *, streaming: bool) -> Seconds:
-    """How long an attempt may take to answer at all."""
-    return Seconds(first_byte if streaming else max(first_byte, NON_STREAMING_FIRST_BYTE))
-
-
-NON_STREAMING_FIRST_BYTE = Seconds(600.0)
-"""A non-streaming answer sends no head before it is complete; the client's own limit is 600 s (API_TIMEOUT_MS)."""

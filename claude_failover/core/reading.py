@@ -15,9 +15,13 @@ from claude_failover.core.attempt import Attempt
 from claude_failover.core.commands import AttemptEnded, Failure, HeadReceived
 from claude_failover.core.types import Instant, Kind, Outcome, Verdict
 
-PROOFS: Final = frozenset({"content_block_delta", "content_block_stop", "message_delta", "message_stop"})
+PROOFS: Final = frozenset({"content_block_delta", "content_block_stop", "message_delta"})
 """Events that prove an answer. ``message_start``, ``ping`` and ``content_block_start`` prove nothing:
-overloads arrive after them inside a 200 (claude.md 4). The other three end answers that have no delta."""
+overloads arrive after them inside a 200 (claude.md 4). The last two begin to end answers that have no delta:
+a redacted block, an empty turn."""
+
+CONTENT_FIRST: Final = frozenset({*PROOFS, "content_block_start", "message_stop"})
+"""Events that are out of order without a ``message_start`` before them."""
 
 BREAKS: Final = frozenset({"error", "exception", "malformed"})
 """Events that end an attempt."""
@@ -73,9 +77,17 @@ Progress = Begun | Whole | Failed | Broken | Completed | None
 
 
 def begin(attempt: Attempt, event: HeadReceived, now: Instant, *, streaming: bool) -> None:
-    """Note the head, and choose how the body is read."""
+    """Note the head, and choose how the body is read.
+
+    Args:
+        attempt: Whose.
+        event: The head.
+        now: Both clocks.
+        streaming: Whether the client asked for a stream. If it cannot be told (a compressed body), the Claude
+            API's answer says it.
+    """
     attempt.receive_head(event, now)
-    if streaming and 200 <= event.status < 300:
+    if 200 <= event.status < 300 and (streaming or attempt.backend.kind is Kind.ANTHROPIC):
         content_type = headers.get(event.headers, "content-type") or ""
         attempt.reader = answer.reader(attempt.backend.kind, attempt.surface, content_type)
 
@@ -85,7 +97,7 @@ def is_error(attempt: Attempt) -> bool:
     return attempt.status is not None and not 200 <= attempt.status < 300
 
 
-def take(attempt: Attempt, data: bytes, now: Instant, *, streaming: bool, opened: bool) -> Progress:
+def take(attempt: Attempt, data: bytes, now: Instant, streaming: bool, *, opened: bool) -> Progress:
     """Take bytes of an answer that has not begun.
 
     Args:
@@ -102,47 +114,57 @@ def take(attempt: Attempt, data: bytes, now: Instant, *, streaming: bool, opened
         return Failed(ended.verdict, close=True) if isinstance(ended, Failed) else ended
     events = attempt.reader.feed(data)
     for index, event in enumerate(events):
-        if event.type in PROOFS:
+        if event.type in PROOFS and attempt.started:
             return _prove(attempt, events[index:], now)
-        if event.type in BREAKS:
-            return Failed(verdict_of(attempt, event, now), close=True)
-        if not attempt.hold(event.raw):
-            return Failed(Verdict(Outcome.MALFORMED, "too much before the first content"), close=True)
-        if event.type == "message_start":
-            attempt.usage.event(event.type, event.data)
+        verdict = _hold(attempt, event, now)
+        if verdict is not None:
+            return Failed(verdict, close=True)
     return None
 
 
+def _hold(attempt: Attempt, event: AnswerEvent, now: Instant) -> Verdict | None:
+    """Keep back what proves nothing yet; a verdict if it proves that no answer will come."""
+    if event.type in BREAKS:
+        return verdict_of(attempt, event, now)
+    if event.type in CONTENT_FIRST and not attempt.started:
+        # Content without a message around it is not an answer that a client could read.
+        return Verdict(Outcome.MALFORMED, f"{event.type} without message_start")
+    if event.type == "message_stop":
+        return Verdict(Outcome.CUT, "ended without any content")
+    if event.type == "message_start":
+        attempt.started = True
+        attempt.usage.event(event.type, event.data)
+    return None if attempt.hold(event.raw) else Verdict(Outcome.MALFORMED, "too much before the first content")
+
+
 def _prove(attempt: Attempt, events: list[AnswerEvent], now: Instant) -> Begun:
+    """Commit: what was held, what came with the proof, and what is there of the next event."""
     assert attempt.reader is not None, "only a stream is proven by an event"
-    out = [attempt.commit(now)]
-    broken = None
-    for event in events:
-        if _ends(event):
-            broken = Broken(verdict_of(attempt, event, now), event.raw)
-            break
-        _note(attempt, event)
-        out.append(event.raw)
-    tail = attempt.reader.commit()
-    if broken is None:
-        out.append(tail)
-    return Begun(attempt.passed(b"".join(out)), broken)
+    held = attempt.commit(now)
+    good, broken = _note(attempt, events, now)
+    out = [event.raw for event in events[:good]]
+    if good == len(events):
+        out.append(attempt.reader.commit())
+        rest, notable = attempt.reader.relay(b"")
+        out.append(rest)
+        broken = _note(attempt, notable, now)[1]
+    else:
+        attempt.deaf = True
+    began = b"".join(out)
+    attempt.usage.relayed(began)
+    return Begun(attempt.passed(held + began), broken)
 
 
 def relay(attempt: Attempt, data: bytes, now: Instant) -> tuple[bytes, Broken | None]:
     """Take bytes of an answer that has begun: what the client gets now, and whether it broke. The hot path."""
     assert attempt.reader is not None, "only a stream is relayed"
+    if attempt.deaf:
+        return b"", None
     out, notable = attempt.reader.relay(data)
     if out:
         attempt.passed(out)
         attempt.usage.relayed(out)
-    for event in notable:
-        if _ends(event):
-            if not attempt.stopped:
-                return out, Broken(verdict_of(attempt, event, now), event.raw)
-        else:
-            _note(attempt, event)
-    return out, None
+    return out, (_note(attempt, notable, now)[1] if notable else None)
 
 
 def _ends(event: AnswerEvent) -> bool:
@@ -150,9 +172,18 @@ def _ends(event: AnswerEvent) -> bool:
     return event.type in BREAKS and not (event.type == "malformed" and event.raw)
 
 
-def _note(attempt: Attempt, event: AnswerEvent) -> None:
-    attempt.usage.event(event.type, event.data)
-    attempt.stopped |= event.type == "message_stop"
+def _note(attempt: Attempt, events: list[AnswerEvent], now: Instant) -> tuple[int, Broken | None]:
+    """Read events of an answer that has begun.
+
+    Returns:
+        How many of them are the answer's, and what broke it there. After ``message_stop`` nothing can.
+    """
+    for index, event in enumerate(events):
+        if _ends(event):
+            return index, None if attempt.stopped else Broken(verdict_of(attempt, event, now), event.raw)
+        attempt.usage.event(event.type, event.data)
+        attempt.stopped |= event.type == "message_stop"
+    return len(events), None
 
 
 def verdict_of(attempt: Attempt, event: AnswerEvent, now: Instant) -> Verdict:
@@ -162,7 +193,7 @@ def verdict_of(attempt: Attempt, event: AnswerEvent, now: Instant) -> Verdict:
     return failures.classify_event(attempt.backend.kind, event.type, event.name, event.data, now)
 
 
-def end(attempt: Attempt, event: AttemptEnded, now: Instant, *, streaming: bool, opened: bool) -> Progress:
+def end(attempt: Attempt, event: AttemptEnded, now: Instant, streaming: bool, *, opened: bool) -> Progress:
     """The attempt's I/O is over."""
     if attempt.reader is None:
         if attempt.status is None:

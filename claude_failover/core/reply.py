@@ -6,15 +6,16 @@ screen otherwise only says ``127.0.0.1`` (claude.md 3.6).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from claude_failover.core import error_body, failures, headers
 from claude_failover.core.commands import ClientRequest
 from claude_failover.core.counsel import Counsel, ErrorAnswer
-from claude_failover.core.policy import RequestFacts, Stop
+from claude_failover.core.policy import RequestFacts, Stop, Try
 from claude_failover.core.settings import Backend
 from claude_failover.core.spend import Refusal
 from claude_failover.core.types import BackendName, Headers, Instant, Kind, Outcome, Reason, Seconds, Verdict
@@ -97,24 +98,17 @@ _RANK: Final = {
 }
 
 
-def most_useful(errors: Sequence[ErrorAnswer], primary_kinds: frozenset[BackendName]) -> ErrorAnswer | None:
-    """Choose among the errors that the backends gave: a primary's limit with the shortest wait first.
+def most_useful(errors: Sequence[ErrorAnswer]) -> ErrorAnswer | None:
+    """Choose among errors of one kind of backend: the limit with the shortest wait first.
 
-    Then its overload, then its other failures; Bedrock's only if nothing else is there.
-
-    Args:
-        errors: In the order in which they came.
-        primary_kinds: Names of the backends that are the Claude API itself.
+    Then an overload, then other failures; of equals the first, in the order in which they came.
     """
 
-    def key(item: tuple[int, ErrorAnswer]) -> tuple[int, int, float, int]:
-        order, answer = item
-        wait = answer.verdict.until if answer.verdict.until is not None else float("inf")
-        foreign = 0 if answer.backend in primary_kinds else 1
-        return (foreign, _RANK.get(answer.verdict.outcome, 4), wait, order)
+    def key(answer: ErrorAnswer) -> tuple[int, float]:
+        until = answer.verdict.until
+        return (_RANK.get(answer.verdict.outcome, 4), until if until is not None else math.inf)
 
-    ranked = sorted(enumerate(errors), key=key)
-    return ranked[0][1] if ranked else None
+    return min(errors, key=key, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,73 +165,102 @@ def broken_off(backend: Backend, verdict: Verdict, told: bytes) -> bytes:
 _PASSED: Final = frozenset({Outcome.CLIENT_ERROR, Outcome.ENTITLEMENT, Outcome.TOO_LONG})
 """Ends that are the client's to mend, by their wording."""
 
-
-def choose(
-    stop: Stop, errors: Sequence[ErrorAnswer], counsel: Counsel, facts: RequestFacts, now: Instant, exchange: str
-) -> Chosen:
-    """Choose what to tell the client when nobody could serve the request.
-
-    In this order: our own word about the spend limit; what the client must mend, from the backend that
-    said it last; the Claude API's own errors, the most useful first; a limit of its that still holds, as
-    it was told before; being offline; an error of Bedrock's in Anthropic's shape; our own.
-    """
-    if stop.spend is not None:
-        return _over_limit(stop.spend, now, exchange)
-    kinds = {backend.name: backend.kind for backend in counsel.settings.backends}
-    primaries = frozenset(name for name, kind in kinds.items() if kind is Kind.ANTHROPIC)
-    last = errors[-1] if errors else None
-    if last is not None and last.verdict.outcome in _PASSED:
-        mendable = last.verdict.outcome is Outcome.TOO_LONG or last.backend in primaries
-        if mendable or (last.verdict.error_type != REFUSED_ONLY_THERE and not _any_of(errors, primaries)):
-            return _told(last, kinds[last.backend])
-    own = [error for error in errors if error.backend in primaries]
-    chosen = most_useful(own, primaries) or _remembered(counsel, facts, now)
-    if chosen is not None:
-        return _told(chosen, Kind.ANTHROPIC, now)
-    if stop.offline:
-        message = "neither the Claude API nor Bedrock can be reached: check this machine's network connection"
-        return _own(503, "api_error", message, exchange)
-    foreign = most_useful([error for error in errors if error.verdict.outcome in _SHOWN], primaries)
-    if foreign is not None:
-        return _told(foreign, Kind.BEDROCK, now)
-    return _own(
-        529,
-        "overloaded_error",
-        f"no backend can serve this request now ({stop.why}); see `claude-failover explain {exchange}`",
-        exchange,
-        retry_after=stop.retry_after,
-    )
-
-
 REFUSED_ONLY_THERE: Final = "bedrock_only"
 """``error_type`` of a verdict about what Bedrock alone refuses: such an error never reaches the client."""
 
-_SHOWN: Final = frozenset({Outcome.THROTTLED, Outcome.OVERLOADED, Outcome.SERVER_ERROR, Outcome.TRANSIENT_LIMIT})
+_SHOWN: Final = frozenset(
+    {
+        Outcome.THROTTLED,
+        Outcome.OVERLOADED,
+        Outcome.SERVER_ERROR,
+        Outcome.TRANSIENT_LIMIT,
+        Outcome.CUT,
+        Outcome.CLIENT_ERROR,
+    }
+)
 """Errors of Bedrock that mean the same as the Claude API's own; the rest is about AWS and for ``status`` to tell."""
 
 
-def _any_of(errors: Sequence[ErrorAnswer], names: frozenset[BackendName]) -> bool:
-    return any(error.backend in names for error in errors)
+def choose(
+    stop: Stop,
+    errors: Sequence[ErrorAnswer],
+    tries: Sequence[Try],
+    counsel: Counsel,
+    facts: RequestFacts,
+    now: Instant,
+) -> Chosen:
+    """Choose what to tell the client when nobody could serve the request.
+
+    In this order: our own word about the spend limit; what the client must mend, if that was the last word;
+    the Claude API's own errors, the most useful first; being offline; a limit of the Claude API's that still
+    holds, as it was told before; an error of Bedrock's in Anthropic's shape; our own.
+    """
+    kinds = {backend.name: backend.kind for backend in counsel.settings.backends}
+    if stop.spend is not None:
+        return _over_limit(stop.spend, now, facts.exchange)
+    theirs = _of_the_client(errors, kinds) or most_useful(
+        [error for error in errors if kinds[error.backend] is Kind.ANTHROPIC]
+    )
+    if theirs is not None:
+        return _told(theirs, kinds[theirs.backend])
+    if stop.offline:
+        message = "neither the Claude API nor Bedrock can be reached: check this machine's network connection"
+        return _own(503, "api_error", message, facts.exchange)
+    remembered = _remembered(counsel, facts, now)
+    if remembered is not None:
+        return _up_to_date(_told(remembered, Kind.ANTHROPIC), remembered, now)
+    foreign = most_useful([error for error in errors if _may_be_shown(error.verdict)])
+    return _told(foreign, Kind.BEDROCK) if foreign is not None else _nobody(stop, tries, kinds, facts.exchange)
+
+
+def _of_the_client(errors: Sequence[ErrorAnswer], kinds: Mapping[BackendName, Kind]) -> ErrorAnswer | None:
+    """What the client must mend, if that was the last word; of Bedrock's only that the prompt is too long."""
+    last = errors[-1] if errors else None
+    if last is None or last.verdict.outcome not in _PASSED:
+        return None
+    said_by_claude = kinds[last.backend] is Kind.ANTHROPIC
+    return last if said_by_claude or last.verdict.outcome is Outcome.TOO_LONG else None
+
+
+def _may_be_shown(verdict: Verdict) -> bool:
+    return verdict.outcome in _SHOWN and verdict.error_type != REFUSED_ONLY_THERE
 
 
 def _remembered(counsel: Counsel, facts: RequestFacts, now: Instant) -> ErrorAnswer | None:
+    """What the first Claude API that this request could have gone to said last; forced elsewhere, it says nothing."""
     for backend in counsel.settings.backends:
-        if backend.kind is Kind.ANTHROPIC:
-            answer = counsel.memory.recall(backend.name, facts.model, now.wall)
+        if backend.kind is Kind.ANTHROPIC and facts.forced in {None, backend.name}:
+            answer = counsel.memory.recall(backend.name, facts.model, facts.family, now.wall)
             if answer is not None:
                 return answer
     return None
 
 
-def _told(error: ErrorAnswer, kind: Kind, now: Instant | None = None) -> Chosen:
-    """An upstream's error as the client gets it; of a remembered one, ``retry-after`` is brought up to date."""
+def _told(error: ErrorAnswer, kind: Kind) -> Chosen:
+    """An upstream's error as the client gets it: the Claude API's byte for byte, Bedrock's in its shape."""
     status, lines, body = failures.present(kind, None, error.status, error.headers, error.body, error.verdict)
-    lines = headers.without(headers.to_client(lines), "content-length")
+    return Chosen(status, headers.without(headers.to_client(lines), "content-length"), body, error.backend)
+
+
+def _up_to_date(told: Chosen, error: ErrorAnswer, now: Instant) -> Chosen:
+    """A remembered limit with what is left of its ``retry-after``."""
     until = error.verdict.until
-    if now is not None and until is not None and headers.get(lines, "retry-after") is not None:
-        left = str(max(1, round(until - now.wall)))
-        lines = (*headers.without(lines, "retry-after"), ("retry-after", left))
-    return Chosen(status, lines, body, error.backend, None)
+    left = str(max(1, math.ceil(until - now.wall))) if until is not None else ""
+    lines = tuple((name, left if left and name.lower() == "retry-after" else value) for name, value in told.headers)
+    return replace(told, headers=lines)
+
+
+def _nobody(stop: Stop, tries: Sequence[Try], kinds: Mapping[BackendName, Kind], exchange: str) -> Chosen:
+    """Nobody said anything that the client could use."""
+    last = tries[-1] if tries else None
+    detail = f": {last.verdict.detail}" if last is not None and last.verdict.detail else ""
+    message = f"no backend can serve this request now ({stop.why}{detail}); see `claude-failover explain {exchange}`"
+    if last is not None and all(one.verdict.outcome is Outcome.CREDENTIALS for one in tries):
+        # Nothing to wait for: a person must log in. A 401 makes Claude Code ask for the Anthropic login, so only then.
+        if kinds.get(last.backend) is Kind.ANTHROPIC:
+            return _own(401, "authentication_error", message, exchange)
+        return _own(400, "invalid_request_error", message, exchange)
+    return _own(529, "overloaded_error", message, exchange, retry_after=stop.retry_after)
 
 
 def _over_limit(refusal: Refusal, now: Instant, exchange: str) -> Chosen:

@@ -1,0 +1,64 @@
+"""Patience: until when an attempt is waited for, and what it means that nothing came.
+
+Silence is measured while we listen: a client that reads slowly makes us deaf, not the backend dumb
+(:meth:`Attempt.listen <claude_failover.core.attempt.Attempt.listen>`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from claude_failover.core import reading
+from claude_failover.core.attempt import Attempt
+from claude_failover.core.commands import Failure
+from claude_failover.core.settings import Timeouts
+from claude_failover.core.types import Instant, Monotonic, Outcome, Seconds, Verdict
+
+ERROR_BODY_WAIT: Final = Seconds(10.0)
+"""From its head, how long the body of an error may take; its status alone is enough to decide after that."""
+
+AFTER_STOP: Final = Seconds(5.0)
+"""Silence after ``message_stop`` that ends a stream whose backend forgets to end the response."""
+
+NON_STREAMING_FIRST_BYTE: Final = Seconds(600.0)
+"""A non-streaming answer sends no head before it is complete; the client's own limit is 600 s (API_TIMEOUT_MS)."""
+
+
+def until(attempt: Attempt, limits: Timeouts, *, streaming: bool) -> Monotonic:
+    """When to give the attempt up if nothing more comes of it.
+
+    Args:
+        attempt: Still open.
+        limits: Of the configuration.
+        streaming: Whether the client asked for a stream.
+    """
+    if attempt.committed:
+        return Monotonic(attempt.heard + (AFTER_STOP if attempt.stopped else limits.stream_idle))
+    if attempt.status is None:
+        first_byte = limits.first_byte if streaming else max(limits.first_byte, NON_STREAMING_FIRST_BYTE)
+        return Monotonic(attempt.opened.monotonic + first_byte)
+    if reading.is_error(attempt):
+        return Monotonic(attempt.answered + ERROR_BODY_WAIT)
+    if attempt.streams:
+        return Monotonic(attempt.opened.monotonic + limits.first_content)
+    return Monotonic(attempt.heard + limits.stream_idle)
+
+
+def exhausted(attempt: Attempt, now: Instant, *, streaming: bool, opened: bool) -> reading.Progress:
+    """What it means that the time is over; the attempt is still open and is to be closed.
+
+    Args:
+        attempt: Whose time is over.
+        now: Both clocks.
+        streaming: Whether the client asked for a stream.
+        opened: Whether the client has got the head of a stream already.
+    """
+    if attempt.committed:
+        if attempt.stopped:
+            return reading.Completed()
+        return reading.Broken(Verdict(Outcome.STALLED, "silent in mid-stream"))
+    if reading.is_error(attempt):
+        return reading.judge(attempt, Failure.CUT, now, streaming=streaming, opened=opened)
+    what = "no response headers" if attempt.status is None else "no content"
+    waited = round(now.monotonic - attempt.opened.monotonic)
+    return reading.Failed(Verdict(Outcome.SILENT, f"{what} within {waited} s"))
