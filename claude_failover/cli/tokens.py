@@ -135,7 +135,7 @@ def status(context: typer.Context, as_json: Json = False) -> int:
     """
     invocation = cli.of(context)
     settings = load(invocation.config).settings
-    found = asyncio.run(survey(invocation, settings))
+    found = asyncio.run(_survey(invocation, settings))
     if as_json:
         out(json.dumps({"schema_version": SCHEMA_VERSION, **found}, indent=2))
     else:
@@ -144,9 +144,16 @@ def status(context: typer.Context, as_json: Json = False) -> int:
     return EXIT_FAILED if broken else EXIT_OK
 
 
-async def survey(invocation: Invocation, settings: Settings) -> dict[str, Any]:
-    """Ask every source by itself, then say which wins."""
+async def _survey(invocation: Invocation, settings: Settings) -> dict[str, Any]:
     kept = KeptTokens(box_of(invocation), invocation.clock)
+    return {
+        "anthropic": await survey(invocation, settings, kept),
+        "bedrock": [await _bedrock(invocation, settings, kept)],
+    }
+
+
+async def survey(invocation: Invocation, settings: Settings, kept: KeptTokens) -> list[dict[str, Any]]:
+    """Ask every source of Anthropic tokens by itself, and say which wins."""
     sources = []
     winner = ""
     for source in settings.credentials.sources:
@@ -158,7 +165,7 @@ async def survey(invocation: Invocation, settings: Settings) -> dict[str, Any]:
         wins = view.usable and winner == source
         ours = source == "keyring" and _keeps(invocation, ANTHROPIC)
         sources.append({"source": source, "wins": wins, "kept": ours, **_shown(view)})
-    return {"anthropic": sources, "bedrock": [await _bedrock(invocation, settings, kept)]}
+    return sources
 
 
 def _keeps(invocation: Invocation, item: str) -> bool:
