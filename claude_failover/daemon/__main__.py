@@ -87,8 +87,7 @@ def _serve(
 
     async def live() -> None:
         asyncio.get_running_loop().set_exception_handler(events.loop_exception_handler)
-        daemon = Daemon(loaded, paths, clock, os.environ, config=config, journal=journal)
-        hub.subscribe(daemon.heard)
+        daemon = Daemon(loaded, paths, clock, os.environ, config=config, hub=hub, journal=journal)
         await daemon.start()
         paths.pid.write_text(f"{os.getpid()}\n", encoding="ascii")
         if ready_fd is not None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from claude_failover import __version__, events
 from claude_failover.control import api
 from claude_failover.control.server import Peer
-from claude_failover.core.models import Entry, Unmapped
 from claude_failover.core.settings import Settings
-from claude_failover.core.types import BackendName, Epoch, Kind
-from claude_failover.daemon import view
+from claude_failover.core.types import BackendName, Epoch, Instant, Kind
+from claude_failover.daemon import reloading, view
+from claude_failover.daemon.accounts import ledger_notes
 from claude_failover.errors import UsageError
+from claude_failover.ledger import LedgerStatus
 
 if TYPE_CHECKING:
     from claude_failover.daemon.life import Daemon
@@ -42,6 +43,7 @@ class Answers:
     def status(self) -> api.Status:
         """Take a snapshot."""
         now = self._daemon.clock.now()
+        self._daemon.look_again_soon(now)
         policy = self._daemon.standing.policy.view(now)
         paid = self._daemon.world.current.paid(())
         backends = tuple(
@@ -54,8 +56,10 @@ class Answers:
             )
             for backend in self._daemon.settings.backends
         )
-        spend = view.spend(self._daemon.standing.spend.view(now) if self._daemon.ledger is not None else None)
-        ledger = self._daemon.ledger.status() if self._daemon.ledger is not None else None
+        accounts = self._daemon.accounts
+        ledger = accounts.status()
+        spend = view.spend(None if ledger is None else self._daemon.standing.spend.view(now), accounts.notional_nusd)
+        log = self._log()
         listen = self._daemon.settings.listen
         return api.Status(
             version=__version__,
@@ -69,7 +73,7 @@ class Answers:
             plan=self._daemon.history.plan(),
             spend=spend,
             override=view.override(policy),
-            needs_you=tuple(view.notices(self._daemon.settings, backends, self._daemon.credentials, now)),
+            needs_you=self._needs(backends, ledger, log, now),
             streams=self._daemon.world.in_flight,
             draining=self._daemon.world.draining,
             offline=policy.offline,
@@ -77,15 +81,25 @@ class Answers:
             overhead=self._daemon.history.overhead(),
             config_file=str(self._daemon.paths.config_file),
             config_exists=self._daemon.loaded.path is not None,
-            config_loaded=self._daemon.began.wall,
+            config_loaded=self._daemon.configured,
             config_error=self._daemon.config_error,
             client_key_required=listen.client_key == "required",
-            ledger=api.Store(
-                str(self._daemon.paths.ledger), not (ledger and ledger.failing), ledger.error if ledger else ""
-            ),
-            log=self._log(),
+            ledger=_store(str(self._daemon.paths.ledger), ledger),
+            log=log,
             metrics=f"{self._daemon.address}/metrics" if self._daemon.settings.metrics.enabled else "",
         )
+
+    def _needs(
+        self, backends: tuple[api.BackendStatus, ...], ledger: LedgerStatus | None, log: api.Store, now: Instant
+    ) -> tuple[api.Notice, ...]:
+        daemon = self._daemon
+        found = view.notices(daemon.settings, backends, daemon.credentials, now)
+        found += view.stores(ledger, daemon.state.error, log)
+        if daemon.config_error:
+            title = f"the last reload was refused: {daemon.config_error}"
+            found.append(api.Notice("config-refused", title, "claude-failover config check"))
+        alerts = daemon.observers.desk.active() if daemon.observers is not None else ()
+        return (*found, *view.raised(alerts, found))
 
     def _log(self) -> api.Store:
         journal = self._daemon.journal
@@ -102,7 +116,7 @@ class Answers:
     async def reload(self, peer: Peer) -> api.ReloadResult:
         """Read configuration and credentials again."""
         events.emit("control.commanded", command="reload", uid=peer.uid, pid=peer.pid)
-        result = self._daemon.reload()
+        result = reloading.reload(self._daemon)
         await self._daemon.look_at_credentials()
         return result
 
@@ -118,30 +132,38 @@ class Answers:
         now = self._daemon.clock.now()
         until = None if request.for_s is None else Epoch(now.wall + request.for_s)
         for transition in self._daemon.standing.policy.force(name, model, until, now):
-            self._daemon.announce(transition)
-        if self._daemon.books is not None:
-            self._daemon.books.dirty = True
+            self._daemon.books.announce(transition)
+        self._daemon.books.changed.set()
         events.emit("override.set", backend=name or "auto", model=model, until=until, uid=peer.uid, pid=peer.pid)
         return api.ForceResult(override=view.override(self._daemon.standing.policy.view(now)))
 
     async def explain(self, exchange: str | None) -> api.Explain | None:
-        """Tell one request's story."""
-        record = self._daemon.history.find(exchange)
+        """Tell one request's story; what memory no longer has may be in the ledger."""
+        record = self._daemon.history.find(exchange) or await self._daemon.accounts.story(exchange)
         return None if record is None else api.Explain(record)
 
     async def costs(self, query: Mapping[str, str]) -> object:
         """Answer from the ledger."""
-        raise UsageError(f"costs are read from the ledger file: {dict(query)}")
+        return await self._daemon.accounts.report(query, self._daemon.standing.prices)
 
     async def models(self, *, refresh: bool) -> api.Models:
-        """Give the model table."""
-        del refresh
-        counsel = self._daemon.world.current.counsel
-        entries = []
-        for backend in self._daemon.settings.backends:
+        """Give the model table, and what was learned; *refresh* asks the accounts first."""
+        if refresh:
+            await self._daemon.discover()
+        counsel, now = self._daemon.world.current.counsel, self._daemon.clock.now()
+        entries: list[api.ModelEntry] = []
+        learned: list[api.Learned] = []
+        for backend in counsel.settings.backends:
             if backend.kind is Kind.BEDROCK:
-                entries += [_entry(entry, backend.name) for entry in counsel.catalog.entries(backend)]
-        return api.Models(entries=tuple(entries))
+                found = counsel.catalog.entries(backend)
+                entries += [view.model_entry(entry, backend, counsel.prices, now.wall) for entry in found]
+                learned += [view.learned(denial, backend.name) for denial in counsel.denials.entries(now)]
+        return api.Models(entries=tuple(entries), learned=tuple(learned))
+
+
+def _store(path: str, ledger: LedgerStatus | None) -> api.Store:
+    """Whether the ledger can be written, and what else there is to say of it."""
+    return api.Store(path) if ledger is None else api.Store(path, not ledger.failing, "; ".join(ledger_notes(ledger)))
 
 
 def _match(name: str, settings: Settings) -> BackendName | None:
@@ -151,11 +173,3 @@ def _match(name: str, settings: Settings) -> BackendName | None:
             return backend.name
     kind = {"claude": Kind.ANTHROPIC, "anthropic": Kind.ANTHROPIC, "bedrock": Kind.BEDROCK}.get(name)
     return next((backend.name for backend in settings.backends if backend.kind is kind), None)
-
-
-def _entry(entry: Entry, backend: BackendName) -> api.ModelEntry:
-    target = entry.target
-    if isinstance(target, Unmapped):
-        return api.ModelEntry(entry.claude_model, backend, "", note=target.why)
-    surfaces = tuple(surface.value for surface in target.surfaces)
-    return api.ModelEntry(entry.claude_model, backend, target.bedrock_id, surfaces, target.source)

@@ -5,20 +5,31 @@ Nothing here waits: the ledger and the journal have queues of their own, the res
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from claude_failover import events
 from claude_failover.clock import Clock
+from claude_failover.core import limits
+from claude_failover.core.failures import lower
+from claude_failover.core.limits import PlanLimits
+from claude_failover.core.policy import Policy
+from claude_failover.core.settings import Settings
 from claude_failover.core.types import AttemptRecord, BackendName, ExchangeRecord, Headers, Transition
+from claude_failover.daemon.accounts import Accounts
 from claude_failover.daemon.history import History
-from claude_failover.ledger import Ledger
 
 
-class Counters(Protocol):
-    """What counts."""
+class Attempts(Protocol):
+    """What is told of every attempt."""
 
     def attempted(self, record: AttemptRecord) -> None:
         """One attempt is over."""
+
+
+class Exchanges(Protocol):
+    """What is told of every request."""
 
     def concluded(self, record: ExchangeRecord) -> None:
         """One exchange is over."""
@@ -28,43 +39,64 @@ class Books:
     """What a driver writes into.
 
     Args:
-        ledger: Money; ``None`` if cost tracking is off.
+        accounts: Money.
         history: The short memory.
-        metrics: Counters; ``None`` if they are off.
+        policy: Told when the plan's windows say that answers are charged extra.
+        settings: In force now; replaced by a reload.
         clock: The daemon's.
     """
 
-    def __init__(self, ledger: Ledger | None, history: History, metrics: Counters | None, clock: Clock) -> None:
-        self._ledger = ledger
-        self._history = history
-        self._metrics = metrics
-        self._clock = clock
-        self.dirty = False
+    def __init__(self, accounts: Accounts, history: History, policy: Policy, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.attempts: Iterable[Attempts] = ()
+        """Who else hears of attempts: the metrics."""
+        self.exchanges: Iterable[Exchanges] = ()
+        """Who else hears of requests: the metrics, the alerts."""
+        self.changed = asyncio.Event()
         """Something has changed that must survive a restart."""
+        self._accounts = accounts
+        self._history = history
+        self._policy = policy
+        self._clock = clock
 
     def record(self, record: AttemptRecord) -> None:
         """One attempt is over."""
-        if self._ledger is not None:
-            self._ledger.record(record)
+        self._accounts.record(record)
         self._history.attempt(record)
-        if self._metrics is not None:
-            self._metrics.attempted(record)
+        for one in self.attempts:
+            one.attempted(record)
+        if record.price_estimated and record.usage.prompt:
+            events.emit("price.missed", model=record.model, backend=record.backend)
         events.attempted(record)
 
     def conclude(self, record: ExchangeRecord) -> None:
         """One exchange is over."""
-        if self._ledger is not None:
-            self._ledger.record_exchange(record)
+        self._accounts.conclude(record)
         self._history.exchange(record)
-        if self._metrics is not None:
-            self._metrics.concluded(record)
+        for one in self.exchanges:
+            one.concluded(record)
         events.concluded(record)
 
     def announce(self, transition: Transition) -> None:
         """Something changed."""
-        self.dirty = True
+        self.changed.set()
         events.announced(transition)
 
     def heard(self, backend: BackendName, headers: Headers) -> None:
-        """A backend answered with these headers."""
-        self._history.heard(backend, headers, self._clock.now().wall)
+        """A backend answered with these headers: what they say of the plan's windows."""
+        plan = limits.plan_limits(lower(headers))
+        if plan is None:
+            return
+        now = self._clock.now()
+        before = self._history.heard(backend, plan, now.wall)
+        if before is None or _words(before) != _words(plan):
+            events.say("limit.changed", {"backend": backend, "status": plan.status or "allowed", **_words(plan)})
+        if self.settings.cost_tracking.avoid_extra_usage:
+            self._policy.note_extra_usage(backend, plan.resets if plan.paid_overage else None, now)
+
+
+def _words(plan: PlanLimits) -> Mapping[str, str | bool]:
+    """What of a plan's limits is worth a line in the log when it is no longer so."""
+    rejected = ",".join(window.name for window in plan.rejected_windows)
+    warned = ",".join(window.name for window in plan.windows if window.status == "allowed_warning")
+    return {"rejected": rejected, "warned": warned, "extra_usage": plan.paid_overage}

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from claude_failover.control.status import Latency, PlanWindow, Totals
-from claude_failover.core import limits
-from claude_failover.core.failures import lower
-from claude_failover.core.types import AttemptRecord, BackendName, Epoch, ExchangeRecord, Headers, Outcome
+from claude_failover.core.limits import PlanLimits, Window
+from claude_failover.core.types import AttemptRecord, BackendName, Epoch, ExchangeRecord, Outcome
 
 EXCHANGES: Final = 1000
 """Requests that ``explain`` remembers."""
@@ -36,7 +35,7 @@ class History:
         self._exchanges: deque[ExchangeRecord] = deque(maxlen=EXCHANGES)
         self._backends: dict[BackendName, _Backend] = {}
         self._overhead: deque[float] = deque(maxlen=SAMPLES)
-        self._plans: dict[BackendName, tuple[limits.PlanLimits, Epoch]] = {}
+        self._plans: dict[BackendName, tuple[PlanLimits, Epoch]] = {}
         self._requests = 0
         self._rescued = 0
         self._failed = 0
@@ -58,11 +57,16 @@ class History:
         self._rescued += record.outcome == "served" and record.failed_over
         self._failed += record.outcome in {"passed_error", "aborted"} and (record.status or 500) in _AVOIDABLE
 
-    def heard(self, backend: BackendName, headers: Headers, now: Epoch) -> None:
-        """Note what a response's headers say of the plan's windows."""
-        plan = limits.plan_limits(lower(headers))
-        if plan is not None:
-            self._plans[backend] = (plan, now)
+    def heard(self, backend: BackendName, plan: PlanLimits, now: Epoch) -> PlanLimits | None:
+        """Note what a response's headers said of the plan's windows; answers what the one before said."""
+        before = self._plans.get(backend)
+        self._plans[backend] = (plan, now)
+        return None if before is None else before[0]
+
+    def windows(self, backend: BackendName) -> tuple[Window, ...]:
+        """The plan's windows as *backend* told them last."""
+        found = self._plans.get(backend)
+        return () if found is None else found[0].windows
 
     def find(self, exchange: str | None) -> ExchangeRecord | None:
         """The request of that id, or the last one."""

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from claude_failover.control import status as api
+from claude_failover.control.api import Learned, ModelEntry
+from claude_failover.core.conditions import Notice as Alert
 from claude_failover.core.gates import ANY_MODEL, Gate
+from claude_failover.core.models import Entry, Unmapped
 from claude_failover.core.policy import PolicyView
+from claude_failover.core.prices import PriceTable, scope_of
+from claude_failover.core.repair import Denial
 from claude_failover.core.settings import Backend, Settings
 from claude_failover.core.spend import SpendView
-from claude_failover.core.types import BackendName, Instant, Kind
+from claude_failover.core.types import BackendName, Epoch, Instant, Kind, Usage
 from claude_failover.core.views import GateView
+from claude_failover.credentials.shapes import LOGIN
 from claude_failover.credentials.view import CredentialView
+from claude_failover.daemon.accounts import ledger_notes
 from claude_failover.daemon.history import History
+from claude_failover.ledger import LedgerStatus
 
 _STATES = {
     Gate.AVAILABLE: api.State.READY,
@@ -84,7 +92,7 @@ def override(policy: PolicyView) -> api.Override | None:
     return api.Override(first.backend, first.model, first.until)
 
 
-def spend(view: SpendView | None, notional_nusd: int = 0) -> api.Spend:
+def spend(view: SpendView | None, notional_nusd: int) -> api.Spend:
     """Today's money."""
     if view is None:
         return api.Spend()
@@ -97,6 +105,34 @@ def spend(view: SpendView | None, notional_nusd: int = 0) -> api.Spend:
         notional_usd=notional_nusd / 1e9,
         reached=view.exhausted,
     )
+
+
+def note(backend: Backend, credential: CredentialView | None) -> str:
+    """One sentence for the person who typed ``start``: whether a backend can be used, with what, what to do if not."""
+    usable = is_usable(backend, credential)
+    hint = f" ({credential.hint})" if credential is not None and credential.hint and not usable else ""
+    word = "ready" if usable else "not usable" if credential is not None else "wait"
+    return f"{backend.name}: {word}, {credential_text(backend, credential)}{hint}"
+
+
+def ends(backend: Backend, credential: CredentialView | None, now: Epoch) -> Epoch | None:
+    """When a credential ends that nobody seems to renew; ``None``: it does not end, or is renewed in time.
+
+    Temporary keys and logins end every hour and are renewed before; only one that should have been by now is news.
+    The stored token of a backend whose clients bring their own matters to nobody.
+    """
+    if credential is None or credential.expires is None or credential.problem:
+        return None
+    if backend.kind is Kind.ANTHROPIC and backend.credential != "stored":
+        return None
+    renews = credential.kind in _RENEWED and not credential.warning
+    return None if renews and credential.expires - now > LATE else credential.expires
+
+
+_RENEWED: Final = frozenset({"temporary keys", LOGIN})
+
+LATE: Final = 240.0
+"""Seconds before its end by which a credential has been renewed if it ever will be: logins are 300 s ahead."""
 
 
 def is_usable(backend: Backend, credential: CredentialView | None) -> bool:
@@ -128,23 +164,91 @@ def notices(
     credentials: Mapping[BackendName, CredentialView],
     now: Instant,
 ) -> list[api.Notice]:
-    """What needs the user: credentials that are missing or about to end, backends that are blocked."""
+    """What of the backends needs the user: credentials that are missing or about to end, and those that are blocked."""
     found = []
     for backend, configured in zip(backends, settings.backends, strict=True):
         credential = credentials.get(configured.name)
         if not backend.usable:
             hint = credential.hint if credential is not None else ""
             found.append(api.Notice("credential-missing", f"{backend.name}: {backend.credential}", hint))
-        elif backend.credential_expires is not None and 0 < backend.credential_expires - now.wall < EXPIRY_NOTICE:
-            minutes = round((backend.credential_expires - now.wall) / 60)
+        elif (end := ends(configured, credential, now.wall)) is not None and end - now.wall < EXPIRY_NOTICE:
+            minutes = round((end - now.wall) / 60)
             hint = credential.hint if credential is not None else ""
             title = f"{backend.name}: the credential expires in {minutes} min"
             found.append(api.Notice("credential-expiring", title, hint))
+        elif credential is not None and credential.warning:
+            found.append(api.Notice("credential-warning", f"{backend.name}: {credential.warning}", credential.hint))
         if backend.state is api.State.BLOCKED:
             title = f"{backend.name} is blocked: {backend.why}"
             found.append(api.Notice("backend-blocked", title, "claude-failover doctor", api.Severity.CRITICAL))
     return found
 
 
+def stores(ledger: LedgerStatus | None, state_error: str, log: api.Store) -> list[api.Notice]:
+    """What cannot be written, or was given up."""
+    found = []
+    if ledger is not None:
+        found += [api.Notice("ledger-failing", note, "df -h") for note in ledger_notes(ledger)]
+    if state_error:
+        found.append(api.Notice("state-unwritable", f"state.json cannot be written: {state_error}", "df -h"))
+    if not log.ok:
+        found.append(api.Notice("log-unwritable", f"the log cannot be written: {log.detail}", "df -h"))
+    return found
+
+
+def raised(alerts: Iterable[Alert], said: Iterable[api.Notice]) -> list[api.Notice]:
+    """The alerts that are raised now, but for those that *said* tells already."""
+    codes = {_SAME.get(notice.code, "") for notice in said}
+    return [
+        api.Notice(
+            alert.code.replace("_", "-"),
+            f"{alert.title}: {alert.detail}",
+            severity=api.Severity(alert.severity.value),
+        )
+        for alert in alerts
+        if alert.code not in codes
+    ]
+
+
+_SAME: Final = {
+    "credential-expiring": "credential_expiring",
+    "credential-missing": "token_refresh",
+    "backend-blocked": "backend_blocked",
+    "ledger-failing": "disk",
+    "state-unwritable": "disk",
+    "log-unwritable": "disk",
+}
+"""Notice -> the alert that says the same thing."""
+
 EXPIRY_NOTICE: Final = 900.0
-"""Seconds before its end from which a credential that was not refreshed is worth a word."""
+"""Seconds before its end from which a credential that nobody renews is worth a word."""
+
+
+def model_entry(entry: Entry, backend: Backend, prices: PriceTable, now: Epoch) -> ModelEntry:
+    """One line of ``models``: prices are those of a short prompt at this backend."""
+    target = entry.target
+    if isinstance(target, Unmapped):
+        return ModelEntry(entry.claude_model, backend.name, "", note=target.why)
+    scope = scope_of(target.bedrock_id, backend.scope)
+    read = prices.cost(entry.claude_model, backend.kind, scope, Usage(input=_THOUSAND), now)
+    written = prices.cost(entry.claude_model, backend.kind, scope, Usage(output=_THOUSAND), now)
+    return ModelEntry(
+        entry.claude_model,
+        backend.name,
+        target.bedrock_id,
+        tuple(surface.value for surface in target.surfaces),
+        target.source,
+        read.nusd / _THOUSAND / 1_000,
+        written.nusd / _THOUSAND / 1_000,
+        "the price is an estimate" if read.estimated else "",
+    )
+
+
+_THOUSAND: Final = 1_000
+"""Tokens that a price is asked for: few enough for the lowest tier. Nano-USD per token are thousandths of USD/MTok."""
+
+
+def learned(denial: Denial, backend: BackendName) -> Learned:
+    """One lesson."""
+    what = f"{denial.remedy.value} {denial.value}".strip()
+    return Learned(backend, denial.model, denial.surface.value, what, denial.expires)

@@ -104,6 +104,17 @@ class BedrockUpstream:
 
         return HttpAttempt(command.attempt, send, f"Bedrock ({self._name})")
 
+    async def warm(self) -> None:
+        """Load ahead of need what the first attempt would wait for: the credential, the authorities, the signer.
+
+        Raises:
+            CredentialError: There is none to be had, or no region.
+        """
+        credential, region = await self._credentials.get(), await self._credentials.region()
+        await self._wire(endpoints.RUNTIME, region)
+        if credential.api_key is None and self._signer is None:
+            self._signer = await asyncio.to_thread(signing.load)
+
     async def close(self) -> None:
         """See :meth:`claude_failover.upstream.Upstream.close`."""
         for wire in self._wires.values():

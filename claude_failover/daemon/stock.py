@@ -1,0 +1,84 @@
+"""The stock: credentials, regions and listings of models, looked at ahead of need.
+
+Rule: nothing here is waited for by a start or a request. What cannot be had is told by whoever needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from claude_failover.clock import Clock
+from claude_failover.core.settings import Backend, Settings
+from claude_failover.core.types import BackendName, Kind
+from claude_failover.credentials.entry import ANTHROPIC
+from claude_failover.credentials.view import CredentialView
+from claude_failover.daemon import discovery
+from claude_failover.daemon.build import Standing
+from claude_failover.errors import ControlError, CredentialError
+from claude_failover.upstream import Upstream
+from claude_failover.upstream.bedrock import BedrockUpstream
+
+LISTINGS: Final = "models.json"
+"""In the state directory: what accounts have listed."""
+
+
+async def look(settings: Settings, standing: Standing) -> dict[BackendName, CredentialView]:
+    """What each backend would be asked with."""
+    views = await asyncio.gather(*(_view(backend, standing) for backend in settings.backends))
+    return {backend.name: found for backend, found in zip(settings.backends, views, strict=True)}
+
+
+async def _view(backend: Backend, standing: Standing) -> CredentialView:
+    if backend.kind is Kind.BEDROCK:
+        return await standing.aws[backend.name].status()
+    # A keyring is asked only where something is kept in it: it may prompt, and costs memory.
+    kept = False
+    with contextlib.suppress(CredentialError):
+        kept = ANTHROPIC in standing.box.stores()
+    return await standing.tokens.look() if kept and backend.credential != "client" else standing.tokens.status()
+
+
+def place(settings: Settings, standing: Standing, views: Mapping[BackendName, CredentialView]) -> bool:
+    """Note the regions that profiles have told; whether one of them is news."""
+    news = False
+    for backend in settings.backends:
+        found = views.get(backend.name)
+        if found is not None and found.region and standing.regions.get(backend.name) != found.region:
+            standing.regions[backend.name] = found.region
+            news = True
+    return news
+
+
+async def warm(upstreams: Iterable[Upstream]) -> None:
+    """Load what a first attempt at Bedrock would wait for."""
+    for upstream in upstreams:
+        if isinstance(upstream, BedrockUpstream):
+            with contextlib.suppress(CredentialError):
+                await upstream.warm()
+
+
+async def discover(
+    settings: Settings, standing: Standing, path: Path, clock: Clock, environ: Mapping[str, str]
+) -> None:
+    """Ask every Bedrock backend's account, keep what it lists on disk, and hand it to the next generation.
+
+    Raises:
+        ControlError: At least one did not tell; what the others listed is kept.
+    """
+    listings = await asyncio.to_thread(discovery.load, path)
+    problems: list[ControlError] = []
+    for backend in settings.backends:
+        if backend.kind is Kind.BEDROCK:
+            try:
+                provider = standing.aws[backend.name]
+                listings[backend.name] = await discovery.discover(backend, provider, clock, environ)
+            except ControlError as problem:
+                problems.append(problem)
+    standing.discovered = discovery.by_backend(listings)
+    await asyncio.to_thread(discovery.save, path, listings)
+    if problems:
+        raise ControlError("; ".join(str(problem) for problem in problems), hint=problems[0].hint)

@@ -1,0 +1,114 @@
+"""Upkeep: what is done every second and every few, besides serving.
+
+Rule: nothing here is waited for by a request, and nothing that fails here ends the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from claude_failover import events
+from claude_failover.core.types import Instant, Seconds
+from claude_failover.errors import FailoverError
+
+if TYPE_CHECKING:
+    from claude_failover.daemon.life import Daemon
+
+ROUND: Final = 1.0
+"""Seconds between two looks."""
+
+ALERTS_EVERY: Final = 5
+"""Rounds."""
+
+CREDENTIALS_EVERY: Final = 30
+"""Rounds. Keys that can be used are only looked at; this is for ``status`` and what is about to end."""
+
+MISSING_EVERY: Final = 300
+"""Rounds. Looking for what is missing costs a tenth of a second; what a person repairs is found by the next request."""
+
+SAVE_EVERY: Final = 60
+"""Rounds. Every announced change is saved at once; this is for what changes quietly."""
+
+SETTLE: Final = 0.25
+"""Seconds between two saves, however much changes."""
+
+SLEPT: Final = 5.0
+"""Seconds that the wall clock may gain on the monotonic one before the machine counts as having slept."""
+
+LAGGED: Final = 0.25
+"""Seconds of lateness of the event loop that are worth a word."""
+
+
+class Upkeep:
+    """Keeps *daemon* up."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._drift = 0.0
+
+    async def run(self) -> None:
+        """Look, for ever."""
+        clock = self._daemon.clock
+        before = clock.now()
+        self._drift = before.wall - before.monotonic
+        rounds = 0
+        while True:
+            await asyncio.sleep(ROUND)
+            now = clock.now()
+            rounds += 1
+            self._measure(Seconds(now.monotonic - before.monotonic - ROUND))
+            await self.attempt(lambda seen=now: self._look(seen))  # type: ignore[misc]  # bound now
+            if rounds % ALERTS_EVERY == 0:
+                await self.attempt(self._daemon.watch)
+            if rounds % (CREDENTIALS_EVERY if self._all_usable() else MISSING_EVERY) == 0:
+                self._daemon.fresh.set()
+            if rounds % SAVE_EVERY == 0:
+                self._daemon.books.changed.set()
+            before = clock.now()
+
+    async def save(self) -> None:
+        """Save what must survive a restart whenever it has changed, for ever."""
+        changed = self._daemon.books.changed
+        while True:
+            await changed.wait()
+            changed.clear()
+            await self.attempt(self._daemon.save)
+            await asyncio.sleep(SETTLE)
+
+    async def warm(self) -> None:
+        """After the start, a reload, a sleep: have at hand what the first failover would have to load, for ever."""
+        daemon = self._daemon
+        await self.attempt(daemon.accounts.remember)
+        while True:
+            await daemon.fresh.wait()
+            daemon.fresh.clear()
+            for work in (daemon.look_at_credentials, daemon.warm, daemon.look_at_credentials):
+                await self.attempt(work)
+
+    def _all_usable(self) -> bool:
+        return all(one.usable for one in self._daemon.credentials.values())
+
+    async def attempt(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do *work*; what it raises is told and goes no further."""
+        try:
+            await work()
+        except FailoverError as error:
+            events.emit("ledger.failed", what="upkeep", error=str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in here must not end the daemon; it is told
+            events.crash("upkeep", error)
+
+    def _measure(self, late: Seconds) -> None:
+        self._daemon.readings.loop_lag = Seconds(max(0.0, late))
+        if late > LAGGED:
+            events.emit("loop.lagged", seconds=round(late, 3))
+
+    async def _look(self, now: Instant) -> None:
+        """Notice a night's sleep; close what no request uses any more."""
+        drift = now.wall - now.monotonic
+        if drift - self._drift > SLEPT:
+            events.emit("machine.slept", seconds=round(drift - self._drift))
+            await self._daemon.wake()
+        self._drift = drift
+        await self._daemon.close_retired()
