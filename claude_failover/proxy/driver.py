@@ -8,7 +8,7 @@ reads slowly makes this loop wait in ``write``, and so the upstream is not read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -44,6 +44,9 @@ WRITE_STALL: Final = 120.0
 BUSY_LOOK: Final = 1.0
 """How soon the alarm looks again when it rings while the loop is writing."""
 
+LONG_WRITE: Final = 0.05
+"""Seconds of writing during which a backend's silence may well have been our deafness."""
+
 
 class Books(Protocol):
     """Where what happened is written down; must not block and must not raise."""
@@ -64,50 +67,55 @@ class Books(Protocol):
 class Alarm:
     """One timer for many waits of one task.
 
-    Re-arming costs a comparison: the timer is only moved when it rings too early. It interrupts the
-    task the way :func:`asyncio.timeout` does, but only while the task says that it is waiting.
+    Re-arming costs a comparison: the timer is only moved when it rings too early, and then it asks anew when
+    it should ring. It interrupts the task the way :func:`asyncio.timeout` does, but only while the task says
+    that it is waiting; while the task is writing it watches for a client that takes nothing.
+
+    Args:
+        clock: The daemon's.
+        deadline: When the exchange wants to be woken.
+        stalled: What to do with a client that takes nothing.
     """
 
-    def __init__(self, clock: Clock, loop: asyncio.AbstractEventLoop, stalled: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, deadline: Callable[[], float | None], stalled: Callable[[], None]) -> None:
         self._clock = clock
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
+        self._deadline = deadline
         self._stalled = stalled
         self._handle: asyncio.TimerHandle | None = None
         self._armed = float("inf")
-        self._at = float("inf")
         self._waiting = False
         self._rang = False
         self.writing_since: float | None = None
+        """Set while the task may be waiting for the client."""
 
     def set(self, at: float | None) -> None:
-        """Ring at that monotonic moment."""
-        self._at = float("inf") if at is None else at
-        if self._at < self._armed:
-            self._arm(self._at)
+        """Ring at that monotonic moment, or before."""
+        if at is not None and at < self._armed:
+            self._arm(at)
 
     def _arm(self, at: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
         self._armed = at
-        delay = max(0.0, at - self._clock.now().monotonic)
-        self._handle = self._loop.call_later(delay, self._ring)
+        self._handle = self._loop.call_later(max(0.0, at - self._clock.now().monotonic), self._ring)
 
     def _ring(self) -> None:
         self._handle = None
         self._armed = float("inf")
         now = self._clock.now().monotonic
-        if self.writing_since is not None and now - self.writing_since >= WRITE_STALL:
-            self._stalled()
-        elif self._at == float("inf"):
-            return
-        elif now < self._at:
-            self._arm(self._at)
-        elif self._waiting and self._task is not None:
+        at = self._deadline()
+        if self.writing_since is not None:
+            if now - self.writing_since >= WRITE_STALL:
+                self._stalled()
+            else:
+                self._arm(now + BUSY_LOOK)
+        elif at is not None and now < at:
+            self._arm(at)
+        elif at is not None and self._waiting and self._task is not None:
             self._rang = True
             self._task.cancel()
-        else:
-            self._arm(now + BUSY_LOOK)
 
     async def read(self, attempt: Attempt) -> BodyReceived | AttemptEnded | Wakeup:
         """Wait for the attempt's next bytes, or for the alarm."""
@@ -157,6 +165,8 @@ class Driver:
         self._response: web.StreamResponse | None = None
         self._attempt: Attempt | None = None
         self._head: asyncio.Task[HeadReceived | AttemptEnded] | None = None
+        self._batch: Iterator[Command] = iter(())
+        """What is left of the commands under way: whatever interrupts them, the books get their part."""
         self._concluded = False
         self._backend = BackendName("")
 
@@ -170,17 +180,22 @@ class Driver:
 
         Raises:
             asyncio.CancelledError: The client went away; everything is closed and recorded.
+            ExceptionGroup: Our own code has failed; everything is closed and recorded.
         """
-        loop = asyncio.get_running_loop()
-        alarm = Alarm(self._clock, loop, self._drop_client)
+        alarm = Alarm(self._clock, lambda: self._exchange.deadline, self._drop_client)
         try:
             async with asyncio.TaskGroup() as tasks:
                 try:
                     await self._loop(alarm, tasks)
-                except (asyncio.CancelledError, ConnectionError) as error:
-                    self._client_gone()
-                    if isinstance(error, asyncio.CancelledError):
-                        raise
+                except asyncio.CancelledError:
+                    self._close_books(self._exchange.handle(ClientGone(), self._clock.now()))
+                    raise
+                except ConnectionError:
+                    # The client cannot be written to any more. (An upstream's never raises.)
+                    self._close_books(self._exchange.handle(ClientGone(), self._clock.now()))
+                except Exception:
+                    self._close_books(self._exchange.bypass(self._clock.now()))
+                    raise
                 finally:
                     if self._head is not None:
                         self._head.cancel()
@@ -192,30 +207,40 @@ class Driver:
 
     async def _loop(self, alarm: Alarm, tasks: asyncio.TaskGroup) -> None:
         exchange, clock = self._exchange, self._clock
-        commands = exchange.handle(Start(), clock.now())
+        now = clock.now()
+        commands = exchange.handle(Start(), now)
         while True:
-            for command in commands:
+            alarm.writing_since = now.monotonic
+            self._batch = iter(commands)
+            for command in self._batch:
                 # The hot path first: after the commit nearly every command is this one.
                 if type(command) is SendBody:
-                    await self._write(command.data, alarm)
+                    assert self._response is not None, "a body comes after its head"
+                    await self._response.write(command.data)
                 else:
                     await self._obey(command, commands, tasks)
+            alarm.writing_since = None
             if self._concluded:
                 return
+            after = clock.now()
+            if after.monotonic - now.monotonic > LONG_WRITE:
+                exchange.listen(after)
             alarm.set(exchange.deadline)
             event = await self._next_event(alarm)
             if isinstance(event, AttemptEnded):
                 # Nothing more comes of it: during a wait its end would be read again and again.
                 await self._close_attempt()
-            commands = exchange.handle(event, clock.now())
+            now = clock.now()
+            commands = exchange.handle(event, now)
 
     async def _next_event(self, alarm: Alarm) -> Event:
         if self._attempt is not None and self._head is None:
             return await alarm.read(self._attempt)
         deadline = self._exchange.deadline
-        timeout = None if deadline is None else max(0.0, deadline - self._clock.now().monotonic)
+        assert deadline is not None, "an exchange that is not over waits for something, but not for ever"
+        timeout = max(0.0, deadline - self._clock.now().monotonic)
         if self._head is None:
-            await asyncio.sleep(timeout if timeout is not None else WRITE_STALL)
+            await asyncio.sleep(timeout)
             return Wakeup()
         done, _ = await asyncio.wait({self._head}, timeout=timeout)
         if not done:
@@ -226,16 +251,8 @@ class Driver:
             self._books.heard(self._backend, event.headers)
         return event
 
-    async def _write(self, data: bytes, alarm: Alarm) -> None:
-        assert self._response is not None, "a body comes after its head"
-        alarm.writing_since = self._clock.now().monotonic
-        await self._response.write(data)
-        alarm.writing_since = None
-
     async def _obey(self, command: Command, batch: list[Command], tasks: asyncio.TaskGroup) -> None:
         match command:
-            case SendBody():
-                raise AssertionError("bodies are written by the loop")
             case OpenAttempt():
                 await self._close_attempt()
                 self._backend = command.backend
@@ -250,13 +267,8 @@ class Driver:
                 await self._response.write_eof()
             case Abort():
                 self._drop_client()
-            case Record(record=record):
-                self._books.record(record)
-            case Announce(transition=transition):
-                self._books.announce(transition)
-            case Conclude(record=record):
-                self._concluded = True
-                self._books.conclude(record)
+            case SendBody() | Record() | Announce() | Conclude():
+                self._write_down(command)
 
     async def _begin(self, status: int, headers: Headers, batch: list[Command]) -> None:
         lines: CIMultiDict[str] = CIMultiDict(headers)
@@ -275,18 +287,22 @@ class Driver:
         if attempt is not None:
             await attempt.close()
 
-    def _client_gone(self) -> None:
-        """Close the books without awaiting: this task is being cancelled."""
-        for command in self._exchange.handle(ClientGone(), self._clock.now()):
-            match command:
-                case Record(record=record):
-                    self._books.record(record)
-                case Announce(transition=transition):
-                    self._books.announce(transition)
-                case Conclude(record=record):
-                    self._books.conclude(record)
-                case _:
-                    continue
+    def _write_down(self, command: Command) -> None:
+        match command:
+            case Record(record=record):
+                self._books.record(record)
+            case Announce(transition=transition):
+                self._books.announce(transition)
+            case Conclude(record=record):
+                self._concluded = True
+                self._books.conclude(record)
+            case _:
+                pass  # about a client or an attempt that is no more
+
+    def _close_books(self, last: list[Command]) -> None:
+        """Write down what was interrupted, and how it ended; without awaiting, for this task may be cancelled."""
+        for command in (*self._batch, *last):
+            self._write_down(command)
 
     def _drop_client(self) -> None:
         transport = self._request.transport

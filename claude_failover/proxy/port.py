@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from claude_failover import events
@@ -22,6 +22,7 @@ from claude_failover.core import failures, gate, headers
 from claude_failover.core.commands import AttemptEnded, BodyReceived, ClientRequest
 from claude_failover.core.counsel import Counsel
 from claude_failover.core.exchange import Exchange
+from claude_failover.core.facts import session_budget
 from claude_failover.core.gate import Admitted, Door, Refused, Route
 from claude_failover.core.gates import ANY_MODEL, Gate
 from claude_failover.core.request import peek
@@ -34,6 +35,9 @@ MAX_BODY: Final = 64 * 1024 * 1024
 
 BIG_BODY: Final = 2 * 1024 * 1024
 """Bodies from here on are parsed in a thread: above ten milliseconds of parsing would stop every stream."""
+
+UPLOAD: Final = 120.0
+"""Seconds that a client may take for its body; over loopback the largest takes less than one."""
 
 MAX_EXCHANGES: Final = 4096
 """Requests in flight; each takes two descriptors."""
@@ -83,7 +87,10 @@ class DataPort:
             case Refused() as refused:
                 world.refused[refused.why] = world.refused.get(refused.why, 0) + 1
                 events.emit("client.refused", why=refused.why, status=refused.status)
-                return _error(refused.status, refused.error_type, f"claude-failover: {refused.message}")
+                answer = error_answer(refused.status, refused.error_type, f"claude-failover: {refused.message}")
+                # Who may not ask need not stay: refused clients must not be able to hold every connection.
+                answer.force_close()
+                return answer
             case Admitted(route=route, headers=admitted):
                 return await self._routed(route, request, admitted)
 
@@ -114,47 +121,56 @@ class DataPort:
 
     def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         if self.world.metrics is None:
-            return _error(404, "not_found_error", "claude-failover: metrics are switched off (metrics.enabled)")
+            return error_answer(404, "not_found_error", "claude-failover: metrics are switched off (metrics.enabled)")
         content_type, body = self.world.metrics(request.headers.get("Accept"))
         return web.Response(body=body, headers={"content-type": content_type, "cache-control": "no-store"})
 
     async def _messages(self, world: Generation, request: web.BaseRequest, lines: Headers) -> web.StreamResponse:
-        if request.content_length is not None and request.content_length > MAX_BODY:
-            return _too_large()
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return _too_large()
+        wrong = _unusable(world.counsel, lines)
+        if wrong:
+            return error_answer(400, "invalid_request_error", f"claude-failover: {wrong}")
+        body = await _read_body(request)
+        if isinstance(body, web.Response):
+            return body
         client = ClientRequest(f"cfr_{secrets.token_hex(10)}", request.raw_path, lines, body)
-        if _names_no_backend(world.counsel, lines):
-            return _error(400, "invalid_request_error", f"claude-failover: {headers.FORCE} names no configured backend")
-        driver: Driver | None = None
+        # From here on the body belongs to the exchange, which lets go of it at the commit: a thousand streams
+        # must not hold a thousand bodies.
+        flight = _Flight(client)
+        del client, body
         try:
-            seen = await asyncio.to_thread(peek, client) if len(body) > BIG_BODY else peek(client)
-            exchange = Exchange(client, seen, world.counsel, world.paid(lines))
-            driver = Driver(request, exchange, world.upstreams, self.world.books, self.world.clock)
-            return await driver.run()
+            return await self._drive(world, request, flight)
         except ExceptionGroup as group:
             broken = group.exceptions[0]
         except Exception as error:  # noqa: BLE001 - the request boundary: one bad request must not end the daemon
             broken = error
-        began = driver is not None and driver.began
         self.world.bypasses += 1
-        events.emit("bypass.happened", exchange=client.id, began=began, error=type(broken).__name__)
+        events.emit("bypass.happened", exchange=flight.id, began=flight.began, error=type(broken).__name__)
         events.crash("exchange", broken)
-        if not began:
+        original = flight.original
+        if original is not None and not flight.began:
             # Never worse than no proxy: the client has got nothing yet, so the primary may still answer.
-            return await self._pass(world, request, client.target, client.headers, client.body)
+            return await self._pass(world, request, original.target, original.headers, original.body)
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionResetError from broken
+
+    async def _drive(self, world: Generation, request: web.BaseRequest, flight: _Flight) -> web.StreamResponse:
+        client = flight.original
+        assert client is not None, "nothing has been sent yet"
+        seen = await asyncio.to_thread(peek, client) if len(client.body) > BIG_BODY else peek(client)
+        flight.exchange = Exchange(client, seen, world.counsel, world.paid(client.headers))
+        flight.client = client = None
+        flight.driver = Driver(request, flight.exchange, world.upstreams, self.world.books, self.world.clock)
+        return await flight.driver.run()
 
     async def _relay(
         self, world: Generation, request: web.BaseRequest, lines: Headers, *, counting: bool
     ) -> web.StreamResponse:
         """Everything but ``/v1/messages``: to the primary as it is, both ways streaming."""
         if counting and _primary_is_out(world.counsel, self.world.clock):
-            return _error(404, "not_found_error", "claude-failover: token counting is not available during failover")
+            return error_answer(
+                404, "not_found_error", "claude-failover: token counting is not available during failover"
+            )
         return await self._pass(world, request, request.raw_path, lines, None, counting=counting)
 
     async def _pass(
@@ -168,15 +184,20 @@ class DataPort:
         counting: bool = False,
     ) -> web.StreamResponse:
         """Stream one request to the primary and its response back; *body* ``None`` = the request's own stream."""
-        stream = body if body is not None else request.content.iter_any()
+        stream: AsyncIterable[bytes] | bytes | None = body
+        if body is None and request.body_exists:
+            await _continue(request)
+            stream = request.content.iter_any()
         attempt = world.relay.open_stream(request.method, target, lines, stream)
         try:
             head = await attempt.head()
             if isinstance(head, AttemptEnded):
                 if counting:
-                    return _error(404, "not_found_error", "claude-failover: token counting is not available now")
+                    return error_answer(404, "not_found_error", "claude-failover: token counting is not available now")
                 return _unreachable(head)
-            response = web.StreamResponse(status=head.status, headers=CIMultiDict(headers.to_client(head.headers)))
+            answered: CIMultiDict[str] = CIMultiDict(headers.to_client(head.headers))
+            answered.setdefault("server", "claude-failover")
+            response = web.StreamResponse(status=head.status, headers=answered)
             await response.prepare(request)
             while isinstance(event := await attempt.read(), BodyReceived):
                 await response.write(event.data)
@@ -189,9 +210,70 @@ class DataPort:
             await attempt.close()
 
 
-def _names_no_backend(counsel: Counsel, lines: Headers) -> bool:
+@dataclass(slots=True)
+class _Flight:
+    """One ``POST /v1/messages`` under way: who holds the client's request at the moment."""
+
+    client: ClientRequest | None
+    exchange: Exchange | None = None
+    driver: Driver | None = None
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        self.id = self.client.id if self.client is not None else ""
+
+    @property
+    def original(self) -> ClientRequest | None:
+        """The request as it came; ``None`` from the commit on."""
+        return self.exchange.request if self.exchange is not None else self.client
+
+    @property
+    def began(self) -> bool:
+        """Whether the client has got a byte."""
+        return self.driver is not None and self.driver.began
+
+
+async def _read_body(request: web.BaseRequest) -> bytes | web.Response:
+    """The whole body, or what to answer instead. aiohttp's own ``read`` would keep a copy as long as the request."""
+    if request.content_length is not None and request.content_length > MAX_BODY:
+        return _too_large()
+    await _continue(request)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(UPLOAD):
+            async for part in request.content.iter_any():
+                size += len(part)
+                if size > MAX_BODY:
+                    return _too_large()
+                parts.append(part)
+    except TimeoutError:
+        return _too_slow()
+    except web.RequestPayloadError:
+        return error_answer(
+            400, "invalid_request_error", "claude-failover: the request's body is broken off or malformed"
+        )
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to go on with its body (RFC 9110 section 10.1.1)."""
+    if request.version == HttpVersion11 and request.headers.get("Expect", "").strip().lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+def _unusable(counsel: Counsel, lines: Headers) -> str:
+    """What is wrong with our own headers of a request; empty if nothing is."""
     name = headers.get(lines, headers.FORCE)
-    return name is not None and all(backend.name != name for backend in counsel.settings.backends)
+    names = [backend.name for backend in counsel.settings.backends]
+    if name is not None and name not in names:
+        return f"{headers.FORCE} names no configured backend; there are: {', '.join(names)}"
+    try:
+        session_budget(lines)
+    except ValueError:
+        return f"{headers.BUDGET} is not an amount of US dollars, such as 2.50"
+    return ""
 
 
 def _primary_is_out(counsel: Counsel, clock: Clock) -> bool:
@@ -225,20 +307,27 @@ def _json(status: int, body: bytes, **extra: str) -> web.Response:
     return web.Response(status=status, body=body, headers=lines)
 
 
-def _error(status: int, error_type: str, message: str, **extra: str) -> web.Response:
+def error_answer(status: int, error_type: str, message: str, **extra: str) -> web.Response:
+    """Answer with an error of our own, in Anthropic's shape; *extra* are header lines, ``_`` for ``-``."""
     return _json(status, failures.error_body(error_type, message), **extra)
 
 
 def _too_large() -> web.Response:
     message = f"claude-failover: the request is larger than {MAX_BODY // 1024 // 1024} MiB"
-    return _error(413, "request_too_large", message)
+    return error_answer(413, "request_too_large", message)
+
+
+def _too_slow() -> web.Response:
+    answer = error_answer(408, "timeout_error", f"claude-failover: no whole request within {UPLOAD:g} s")
+    answer.force_close()
+    return answer
 
 
 def _busy(*, draining: bool) -> web.Response:
     what = "is shutting down" if draining else "has too many requests in flight"
-    return _error(529, "overloaded_error", f"claude-failover: the daemon {what}", retry_after="1")
+    return error_answer(529, "overloaded_error", f"claude-failover: the daemon {what}", retry_after="1")
 
 
 def _unreachable(ended: AttemptEnded) -> web.Response:
     message = f"claude-failover: the Claude API cannot be reached ({ended.detail or ended.failure})"
-    return _error(502, "api_error", message)
+    return error_answer(502, "api_error", message)
