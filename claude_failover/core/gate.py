@@ -98,7 +98,7 @@ def admit(method: str, target: str, lines: Headers, door: Door) -> Admitted | Re
         lines: Header lines as received.
         door: What we know of ourselves.
     """
-    for check in (_target, _host, _browser):
+    for check in (_target, _host, _browser, _upgrade):
         refused = check(method, target, lines, door)
         if refused is not None:
             return refused
@@ -145,6 +145,13 @@ def _browser(_method: str, _target: str, lines: Headers, _door: Door) -> Refused
         lower = name.lower()
         if lower in _BROWSER or (lower == "sec-fetch-site" and value.strip().lower() != "none"):
             return Refused(403, "permission_error", "requests of a web browser are not served", "browser")
+    return None
+
+
+def _upgrade(_method: str, _target: str, lines: Headers, _door: Door) -> Refused | None:
+    if any(name.lower() == "upgrade" for name, _ in lines):
+        # What follows an upgrade is not HTTP/1.1 any more, and nothing here would look at it.
+        return Refused(400, "invalid_request_error", "only HTTP/1.1 is spoken here", "upgrade")
     return None
 
 

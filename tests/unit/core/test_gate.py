@@ -181,6 +181,11 @@ def test_a_query_may_hold_what_a_path_may_not() -> None:
     assert why("GET", "/v1/files?path=%2e%2e%2f..", KEYED) == "relay"
 
 
+@pytest.mark.parametrize("line", [("Upgrade", "h2c"), ("upgrade", "websocket"), ("UPGRADE", "")])
+def test_no_other_protocol_is_changed_to(line: tuple[str, str]) -> None:
+    assert why("POST", "/v1/messages", (*KEYED, line)) == "upgrade"
+
+
 def test_no_refusal_repeats_what_was_sent() -> None:
     secret = "sk-ant-api03-made-up"
     for lines in ((HOST, ("x-api-key", secret)), (("Host", secret),), (*KEYED, ("Origin", secret))):

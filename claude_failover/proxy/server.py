@@ -1,0 +1,143 @@
+"""The data port's server: aiohttp's, which answers what it cannot parse without quoting it, and bounds its clients.
+
+aiohttp answers a malformed request with the line that it could not read, and logs it with a traceback; that line
+may be the one with the credential (reliability-security.md 0, finding 3). Here the answer is a constant and the log
+gets a word. And whoever can reach the port can open connections: one that says nothing is closed soon, and when
+there are as many as there may be, the oldest idle one makes room, so that silence cannot shut anybody out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from claude_failover import events
+from claude_failover.proxy.port import MAX_BODY, error_answer
+
+KEEPALIVE: Final = 90.0
+"""Seconds that an idle connection of a client stays open; Claude Code thinks longer than aiohttp's own 75."""
+
+HEAD_PATIENCE: Final = 30.0
+"""Seconds from connecting to the end of the first request's head. Later heads have :data:`KEEPALIVE`."""
+
+MAX_CONNECTIONS: Final = 4096
+"""Clients at once. Each stream takes two descriptors, its client's and its backend's."""
+
+SPARE_FILES: Final = 128
+"""Descriptors that stay free for the ledger, the log, the control channel, DNS."""
+
+_MALFORMED: Final = (HttpProcessingError, web.RequestPayloadError, web.PayloadAccessError)
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Connection(web.RequestHandler):
+    """One client's connection."""
+
+    __slots__ = ("_silence",)
+
+    def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+        super().__init__(server, loop=loop, **settings)
+        self._silence: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a request: nobody loses anything when it is closed."""
+        return self._current_request is None and not self._messages
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._silence = self._loop.call_later(HEAD_PATIENCE, self._end_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop waiting."""
+        if self._silence is not None:
+            self._silence.cancel()
+        super().connection_lost(exc)
+
+    def _end_if_silent(self) -> None:
+        if self._request_count == 0:
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what could not be parsed or served; nothing of the request is in the answer or in the log.
+
+        Raises:
+            ConnectionError: An answer has begun: only the connection can be ended.
+        """
+        del message  # quotes the request
+        if isinstance(exc, _MALFORMED):
+            status = 400
+            events.emit("client.refused", why="malformed", status=status)
+        elif exc is not None and not isinstance(exc, ConnectionError):
+            events.crash("data port", exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        if status == 400:
+            answer = error_answer(400, "invalid_request_error", "claude-failover: this is not a valid HTTP request")
+        else:
+            answer = error_answer(status, "api_error", "claude-failover: this request failed: claude-failover logs")
+        answer.force_close()
+        return answer
+
+
+class Server(web.Server):
+    """Makes a :class:`Connection` for every client.
+
+    Args:
+        handler: Serves one request; is cancelled when its client leaves.
+        limit: Connections at once.
+    """
+
+    def __init__(self, handler: Handler, *, limit: int | None = None) -> None:
+        super().__init__(
+            handler,
+            handler_cancellation=True,
+            request_factory=_big_request,
+            auto_decompress=False,
+            keepalive_timeout=KEEPALIVE,
+            access_log=None,
+        )
+        self._limit = connection_limit() if limit is None else limit
+        self.turned_away = 0
+        """Connections closed because there were too many."""
+
+    def __call__(self) -> Connection:
+        """Make the protocol of one new connection."""
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Count a new connection in; close one if there are too many."""
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._limit:
+            self.turned_away += 1
+            idle = (one for one in self._connections if isinstance(one, Connection) and one.is_idle)
+            # The new one is idle too, and the last of them.
+            next(idle, handler).force_close()
+
+
+def connection_limit() -> int:
+    """As many clients as there may be and as there are descriptors for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(16, min(MAX_CONNECTIONS, (soft - SPARE_FILES) // 2))
+
+
+def _big_request(*parts: Any) -> web.BaseRequest:
+    """A request whose body may be as large as the data port takes; aiohttp's own limit is 1 MiB."""
+    message, payload, protocol, writer, task = parts
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
