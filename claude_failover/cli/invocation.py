@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,10 +47,12 @@ class Invocation:
         """Where everything lives."""
         return find_paths(self.config)
 
-    def client(self, *, patience: float = 0.0) -> ControlClient:
-        """Make a client of the daemon of these paths."""
+    def client(self, *, patience: float = 0.0, warn: Callable[[str], None] | None = None) -> ControlClient:
+        """Make a client of the daemon of these paths; *warn* is told of another release, on stderr by default."""
         paths = self.paths
-        return ControlClient(paths.socket, lock=paths.lock, patience=Seconds(patience), warn=say, clock=self.clock)
+        return ControlClient(
+            paths.socket, lock=paths.lock, patience=Seconds(patience), warn=warn or say, clock=self.clock
+        )
 
     def export(self) -> None:
         """Let everything below us, commands of other modules and child processes, see ``--config`` too."""

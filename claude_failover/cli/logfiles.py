@@ -78,15 +78,33 @@ def rotated(path: Path) -> list[Path]:
     return [one for _, one in sorted(numbered, reverse=True)] + ([path] if path.exists() else [])
 
 
-def last_lines(path: Path, count: int | None, wanted: Wanted) -> list[Line]:
-    """Read the last *count* wanted lines (``None`` = all) over the rotated files."""
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a file, whatever the file's name is by now: where following goes on."""
+
+    device: int
+    inode: int
+    offset: int
+
+
+def last_lines(path: Path, count: int | None, wanted: Wanted, upto: Mark | None = None) -> list[Line]:
+    """Read the last *count* wanted lines (``None`` = all) over the rotated files, but nothing from *upto* on."""
     kept: deque[Line] = deque(maxlen=count)
     for file in rotated(path):
         with file.open("rb") as source:
+            here = os.fstat(source.fileno())
+            last = upto is not None and (here.st_dev, here.st_ino) == (upto.device, upto.inode)
+            left = upto.offset if upto is not None and last else None
             for raw in source:
+                if left is not None:
+                    left -= len(raw)
+                    if left < 0:
+                        break
                 line = parse(raw.decode("utf-8", "replace").rstrip("\r\n"))
                 if line.raw and wanted.takes(line):
                     kept.append(line)
+        if last:
+            break
     return list(kept)
 
 
@@ -98,10 +116,14 @@ class Follower:
         self._file: BinaryIO | None = None
         self._rest = b""
 
-    def skip_to_end(self) -> None:
-        """Begin after what is there now."""
-        if self._open() and self._file is not None:
-            self._file.seek(0, 2)
+    def skip_to_end(self) -> Mark | None:
+        """Begin after the whole lines that are there now; says where that is, ``None`` if there is no file yet."""
+        if not self._open() or self._file is None:
+            return None
+        data = self._file.read()
+        self._rest = data[data.rfind(b"\n") + 1 :]
+        here = os.fstat(self._file.fileno())
+        return Mark(here.st_dev, here.st_ino, len(data) - len(self._rest))
 
     def read(self) -> Iterator[str]:
         """Give the complete lines that have come since the last call."""
@@ -150,10 +172,10 @@ class Follower:
         return False
 
 
-def follow(path: Path, wanted: Wanted, show: Callable[[Line], None], until: Callable[[], bool] = lambda: False) -> None:
+def follow(
+    follower: Follower, wanted: Wanted, show: Callable[[Line], None], until: Callable[[], bool] = lambda: False
+) -> None:
     """Show each wanted line as it comes, until *until* says so or an interrupt does."""
-    follower = Follower(path)
-    follower.skip_to_end()
     try:
         while not until():
             for text in follower.read():

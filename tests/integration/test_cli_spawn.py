@@ -5,16 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from claude_failover.cli import spawn
-from claude_failover.cli.ephemeral import stop_after, wait_for
 from claude_failover.clock import SystemClock
 from claude_failover.config_paths import Paths, find_paths
 from claude_failover.control import claim
@@ -26,6 +23,8 @@ from claude_failover.errors import AlreadyRunning, ConfigError, DaemonFailed, Da
 from tests.control_fakes import clean_environment, short_directory
 
 CLOCK = SystemClock()
+
+
 FAKE = (sys.executable, "-P", "-m", "tests.control_fakes")
 
 
@@ -159,24 +158,3 @@ def test_a_checkout_that_is_not_installed_finds_its_package(monkeypatch: pytest.
 def test_an_installed_package_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "1")
     assert spawn.environment({"A": "1"}) == {"A": "1"}
-
-
-# --- run --ephemeral -------------------------------------------------------------------------------
-
-
-def test_the_watcher_stops_the_daemon_when_claude_has_ended(paths: Paths) -> None:
-    start(paths)
-    claude = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
-    stop_after(claude.pid, paths.socket)
-    assert claim.holder(paths.lock) is not None
-    claude.communicate(timeout=10)
-    assert spawn.wait_until_gone(paths, CLOCK, Seconds(15), lambda: None)
-
-
-def test_a_process_without_a_handle_is_polled() -> None:
-    short = subprocess.Popen(["/bin/sleep", "0.2"])
-    began = time.perf_counter()
-    while short.poll() is None:
-        pass
-    wait_for(short.pid, -1)
-    assert time.perf_counter() - began < 5

@@ -151,7 +151,6 @@ def test_a_log_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
 
 def test_follow_shows_what_is_wanted_until_told_to_stop(tmp_path: Path) -> None:
     log = tmp_path / "daemon.log"
-    append(log, "")
     shown: list[str] = []
     looks = 0
 
@@ -161,8 +160,24 @@ def test_follow_shows_what_is_wanted_until_told_to_stop(tmp_path: Path) -> None:
         append(log, f"{entry('quiet', 'debug')}\n{entry('loud', 'error')}\n")
         return looks > 2
 
-    follow(log, Wanted("error"), lambda line: shown.append(line.name), until)
+    follow(Follower(log), Wanted("error"), lambda line: shown.append(line.name), until)
     assert shown == ["loud", "loud"]
+
+
+@pytest.mark.parametrize("rotate", [False, True], ids=["in place", "rotated"])
+def test_what_is_written_between_the_mark_and_the_reading_comes_once(tmp_path: Path, rotate: bool) -> None:
+    log = tmp_path / "daemon.log"
+    append(log, f"{entry('old')}\n{entry('half')[:10]}")
+    follower = Follower(log)
+    mark = follower.skip_to_end()
+    append(log, f"{entry('half')[10:]}\n{entry('meanwhile')}\n")
+    if rotate:
+        log.rename(tmp_path / "daemon.log.1")
+        append(log, entry("next") + "\n")
+    before = [line.name for line in last_lines(log, 10, Wanted(), mark)]
+    after = [parse(text).name for text in follower.read()]
+    assert (before, after) == (["old"], ["half", "meanwhile"] + (["next"] if rotate else []))
+    follower.close()
 
 
 # --- for people ----------------------------------------------------------------------------------

@@ -1,0 +1,117 @@
+"""Stopping the real daemon while a request runs."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from claude_failover.cli.spawn import wait_until_gone
+from claude_failover.clock import SystemClock
+from claude_failover.config_paths import Paths, find_paths
+from claude_failover.control import claim
+from claude_failover.control.api import StopRequest
+from claude_failover.control.client import ControlClient
+from claude_failover.core.types import Seconds
+from claude_failover.errors import DaemonNotRunning
+from tests.control_fakes import clean_environment, cli, short_directory
+
+CONFIG = """\
+listen: {{port: {port}}}
+backends:
+  - {{name: claude, kind: anthropic, base_url: "http://127.0.0.1:{upstream}"}}
+{more}"""
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
+        paths = paths_of(directory)
+        pid = claim.holder(paths.lock)
+        if pid:
+            try:
+                ControlClient(paths.socket).stop(StopRequest(now=True))
+            except DaemonNotRunning:
+                os.kill(pid, signal.SIGKILL)
+            assert wait_until_gone(paths, SystemClock(), Seconds(10), lambda: None)
+
+
+def paths_of(home: Path) -> Paths:
+    return find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")})
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def configure(home: Path, port: int | None = None, more: str = "", upstream: int = 9) -> int:
+    port = port or free_port()
+    config = home / "cf/config.yaml"
+    config.parent.mkdir(mode=0o700, exist_ok=True)
+    config.write_text(CONFIG.format(port=port, more=more, upstream=upstream))
+    config.chmod(0o600)
+    return port
+
+
+def test_a_daemon_whose_socket_was_removed_can_still_be_stopped(home: Path) -> None:
+    configure(home)
+    cli("start", home=home)
+    paths_of(home).socket.unlink()
+    assert "does not answer yet" in cli("start", home=home).stderr
+    assert cli("stop", home=home).returncode == 0
+    assert claim.holder(paths_of(home).lock) is None
+
+
+@pytest.fixture
+def busy(home: Path) -> Iterator[Path]:
+    """A daemon with one request in flight, to a backend that has taken it and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = configure(home, upstream=silent.getsockname()[1])
+        assert cli("start", home=home).returncode == 0
+        key = paths_of(home).client_key.read_text().strip()
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=50)
+        body = {"model": "claude-opus-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+        headers = {"content-type": "application/json", "x-claude-failover-key": key, "x-api-key": "sk-ant-test"}
+        client.request("POST", "/v1/messages", json.dumps(body), headers)
+        upstream, _ = silent.accept()
+        assert ControlClient(paths_of(home).socket).ping().streams == 1
+        yield home
+        upstream.close()
+        client.close()
+
+
+def test_now_does_not_wait_for_it(busy: Path) -> None:
+    began = time.perf_counter()
+    assert cli("stop", "--now", home=busy).returncode == 0
+    assert time.perf_counter() - began < 8
+
+
+def test_the_drain_has_an_end(busy: Path) -> None:
+    began = time.perf_counter()
+    assert cli("stop", "--drain", "1", home=busy).returncode == 0
+    assert 1 <= time.perf_counter() - began < 10
+
+
+def test_a_second_interrupt_cuts_it_off(busy: Path) -> None:
+    terminal = pexpect.spawn(
+        sys.executable, ["-P", "-m", "claude_failover", "stop", "--drain", "45"], env=clean_environment(busy),
+        cwd=str(busy), encoding="utf-8", timeout=20,
+    )  # fmt: skip
+    terminal.expect("waiting for 1 stream …")
+    terminal.sendintr()
+    terminal.expect("stopped")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert claim.holder(paths_of(busy).lock) is None
