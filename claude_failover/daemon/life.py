@@ -160,9 +160,7 @@ class Daemon:
             await self.accounts.close()
             raise
         self.ready = self.clock.now().wall
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GLANCE):
-                await self.look_at_credentials()
+        await self.look_at_credentials(GLANCE)
         self.fresh.set()
         events.emit("daemon.started", version=__version__, pid=os.getpid(), address=self._address)
 
@@ -261,10 +259,10 @@ class Daemon:
         if missing and now.monotonic - self._looked > LOOK_AGAIN:
             self.fresh.set()
 
-    async def look_at_credentials(self) -> None:
+    async def look_at_credentials(self, patience: float = stock.PATIENCE) -> None:
         """Ask every source what it has; for ``status``, and so that the first failover need not."""
         self._looked = self.clock.now().monotonic
-        self.credentials = await stock.look(self.settings, self.standing)
+        self.credentials = await stock.look(self.settings, self.standing, patience)
         if stock.place(self.settings, self.standing, self.credentials):
             self.swap(build.generate(self.settings, self.standing, self.clock, self.environ))
 

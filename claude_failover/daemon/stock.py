@@ -18,6 +18,7 @@ from claude_failover.credentials.entry import ANTHROPIC
 from claude_failover.credentials.view import CredentialView
 from claude_failover.daemon import discovery
 from claude_failover.daemon.build import Standing
+from claude_failover.daemon.view import LOOKING
 from claude_failover.errors import ControlError, CredentialError
 from claude_failover.upstream import Upstream
 from claude_failover.upstream.bedrock import BedrockUpstream
@@ -26,20 +27,35 @@ LISTINGS: Final = "models.json"
 """In the state directory: what accounts have listed."""
 
 
-async def look(settings: Settings, standing: Standing) -> dict[BackendName, CredentialView]:
-    """What each backend would be asked with."""
-    views = await asyncio.gather(*(_view(backend, standing) for backend in settings.backends))
+PATIENCE: Final = 2.0
+"""Seconds that looking at one credential may take; the search goes on, and the next look hears of it."""
+
+
+async def look(settings: Settings, standing: Standing, patience: float = PATIENCE) -> dict[BackendName, CredentialView]:
+    """What each backend would be asked with, as far as it is known within *patience*."""
+    views = await asyncio.gather(*(_view(backend, standing, patience) for backend in settings.backends))
     return {backend.name: found for backend, found in zip(settings.backends, views, strict=True)}
 
 
-async def _view(backend: Backend, standing: Standing) -> CredentialView:
-    if backend.kind is Kind.BEDROCK:
-        return await standing.aws[backend.name].status()
-    # A keyring is asked only where something is kept in it: it may prompt, and costs memory.
-    kept = False
-    with contextlib.suppress(CredentialError):
-        kept = ANTHROPIC in standing.box.stores()
-    return await standing.tokens.look() if kept and backend.credential != "client" else standing.tokens.status()
+async def _view(backend: Backend, standing: Standing, patience: float) -> CredentialView:
+    try:
+        async with asyncio.timeout(patience):
+            if backend.kind is Kind.BEDROCK:
+                return await standing.aws[backend.name].status()
+            if backend.credential != "client" and _is_kept(standing):
+                return await standing.tokens.look()
+    except TimeoutError:
+        if backend.kind is Kind.BEDROCK:
+            return CredentialView("AWS", LOOKING, region=standing.regions.get(backend.name, ""))
+    return standing.tokens.status()
+
+
+def _is_kept(standing: Standing) -> bool:
+    """Whether a keyring has something for us; else it is not asked: it may prompt, and costs memory."""
+    try:
+        return ANTHROPIC in standing.box.stores()
+    except CredentialError:
+        return False
 
 
 def place(settings: Settings, standing: Standing, views: Mapping[BackendName, CredentialView]) -> bool:

@@ -109,10 +109,11 @@ def spend(view: SpendView | None, notional_nusd: int) -> api.Spend:
 
 def note(backend: Backend, credential: CredentialView | None) -> str:
     """One sentence for the person who typed ``start``: whether a backend can be used, with what, what to do if not."""
+    if credential is not None and credential.kind == LOOKING:
+        return f"{backend.name}: the AWS credentials are still being looked up"
     usable = is_usable(backend, credential)
     hint = f" ({credential.hint})" if credential is not None and credential.hint and not usable else ""
-    word = "ready" if usable else "not usable" if credential is not None else "wait"
-    return f"{backend.name}: {word}, {credential_text(backend, credential)}{hint}"
+    return f"{backend.name}: {'ready' if usable else 'not usable'}, {credential_text(backend, credential)}{hint}"
 
 
 def ends(backend: Backend, credential: CredentialView | None, now: Epoch) -> Epoch | None:
@@ -128,6 +129,9 @@ def ends(backend: Backend, credential: CredentialView | None, now: Epoch) -> Epo
     renews = credential.kind in _RENEWED and not credential.warning
     return None if renews and credential.expires - now > LATE else credential.expires
 
+
+LOOKING: Final = "being looked up"
+"""In place of a credential's kind, while nobody knows yet."""
 
 _RENEWED: Final = frozenset({"temporary keys", LOGIN})
 
