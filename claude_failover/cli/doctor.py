@@ -15,7 +15,7 @@ from typing import Annotated, Final
 
 import typer
 
-from claude_failover.cli import diagnosis, doctor_claude, doctor_credentials, doctor_machine, doctor_online
+from claude_failover.cli import diagnosis, doctor_claude, doctor_credentials, doctor_machine
 from claude_failover.cli import invocation as cli
 from claude_failover.cli.diagnosis import Finding, Patient
 from claude_failover.cli.invocation import coloured, out, say
@@ -66,7 +66,9 @@ def doctor(
             progress.tick()
             take(name, list(check(patient)))
     consented = online and _consent(patient, yes=yes)
-    if consented or doctor_online.may_ask_who(patient):
+    if consented or doctor_credentials.may_ask_who(patient):
+        from claude_failover.cli import doctor_online  # noqa: PLC0415 - what talks to servers; most checks do not
+
         with Progress("asking AWS") as progress:
             take("online", asyncio.run(doctor_online.check(patient, progress.tick, paid=consented)))
     take("machine", list(doctor_machine.check_machine(patient)))
@@ -83,6 +85,8 @@ def _consent(patient: Patient, *, yes: bool) -> bool:
     Raises:
         UsageError: Nobody is there to ask.
     """
+    from claude_failover.cli import doctor_online  # noqa: PLC0415 - as above
+
     plan = doctor_online.plan(patient)
     say(plan.text)
     if yes or not plan.requests:

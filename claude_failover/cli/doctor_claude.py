@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import re
 import subprocess
 import sys
@@ -234,6 +235,8 @@ def running_claudes(proc: Path) -> Iterator[tuple[int, str]]:
         if not directory.name.isdigit():
             continue
         try:
+            if directory.stat().st_uid != os.geteuid():
+                continue
             words = (directory / "cmdline").read_bytes().split(b"\0")
             if not _is_claude(words):
                 continue

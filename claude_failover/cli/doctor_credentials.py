@@ -208,3 +208,14 @@ def _daemons_view(patient: Patient, listed: list[Finding]) -> None:
         for one in patient.status.backends
         if one.kind == Kind.BEDROCK.value and not one.usable and "credentials" not in broken
     )
+
+
+def usable(patient: Patient) -> list[Backend]:
+    """The Bedrock backends that have a credential and a region, the region filled in."""
+    return [replace(one, region=patient.regions[one.name]) for one in bedrocks(patient) if one.name in patient.regions]
+
+
+def may_ask_who(patient: Patient) -> bool:
+    """Whether somebody named an endpoint to ask: then it is asked without ``--online``, as it costs nothing."""
+    named = any(patient.environ.get(name) for name in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"))
+    return named and bool(usable(patient))

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from claude_failover.cli.diagnosis import Finding, Patient, failed, good, note, warning
-from claude_failover.cli.doctor_credentials import bedrocks, provider_of, targets
+from claude_failover.cli.doctor_credentials import provider_of, targets, usable
 from claude_failover.cli.doctor_probe import EVERYTHING, Probe, Result, fullest, send, smallest
 from claude_failover.core.bedrock_ids import foundation_id
 from claude_failover.core.models import Catalog, Target
@@ -56,17 +56,6 @@ class Plan:
     nusd: int
     """At the most, in nano-dollars."""
     text: str
-
-
-def usable(patient: Patient) -> list[Backend]:
-    """The Bedrock backends that have a credential and a region, the region filled in."""
-    return [replace(one, region=patient.regions[one.name]) for one in bedrocks(patient) if one.name in patient.regions]
-
-
-def may_ask_who(patient: Patient) -> bool:
-    """Whether somebody named an endpoint to ask: then it is asked without ``--online``, as it costs nothing."""
-    named = any(patient.environ.get(name) for name in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"))
-    return named and bool(usable(patient))
 
 
 def probes(patient: Patient, backend: Backend) -> list[Probe]:

@@ -10,6 +10,7 @@ wire/bedrock.md 5.4.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -17,8 +18,6 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
 from urllib.parse import quote
-
-import msgspec
 
 from claude_failover.clock import Clock, SystemClock
 from claude_failover.core.types import Epoch, Headers, Seconds
@@ -240,8 +239,8 @@ def _tree(said: Said) -> dict[str, Any]:
     if not said.good:
         return {}
     try:
-        tree = msgspec.json.decode(said.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        tree = json.loads(said.body)
+    except (ValueError, RecursionError):
         return {}
     return tree if isinstance(tree, dict) else {}
 
