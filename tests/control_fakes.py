@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from pathlib import Path
 from aiohttp import web
 
 from claude_failover import __version__
+from claude_failover.cli.app import main as main_here
 from claude_failover.config_paths import find_paths
 from claude_failover.control import api, claim, handshake
 from claude_failover.control.feed import Feed
@@ -281,6 +284,28 @@ def cli(*arguments: str, home: Path, stdin: str = "", **more: str) -> subprocess
 async def cli_async(*arguments: str, home: Path, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
     """The same without holding up the loop that serves the fake daemon."""
     return await asyncio.to_thread(lambda: cli(*arguments, home=home, stdin=stdin, **more))
+
+
+def here(*arguments: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process, with the environment and the streams that a process would have."""
+    before = dict(os.environ)
+    output, talk = io.StringIO(), io.StringIO()
+    os.environ.clear()
+    os.environ.update(clean_environment(home, **more))
+    time.tzset()
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(talk), contextlib.chdir(home):
+            code = main_here(list(arguments))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        time.tzset()
+    return subprocess.CompletedProcess(arguments, code, output.getvalue(), talk.getvalue())
+
+
+async def here_async(*arguments: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """The same without holding up the loop that serves the fake daemon."""
+    return await asyncio.to_thread(lambda: here(*arguments, home=home, **more))
 
 
 # --- as a process of its own ---------------------------------------------------------------------

@@ -90,7 +90,7 @@ async def test_options_of_ours_come_first_and_are_not_passed_on(home: Path) -> N
     assert "x-claude-failover-budget: 5" in got["env"]["ANTHROPIC_CUSTOM_HEADERS"]
 
 
-@pytest.mark.parametrize("code", ["0", "1", "2", "3", "42", "125"])
+@pytest.mark.parametrize("code", ["0", "3", "125"])
 async def test_the_exit_code_is_claudes(home: Path, code: str) -> None:
     assert (await run(home, EXIT_WITH=code)).returncode == int(code)
 

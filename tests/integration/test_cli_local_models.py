@@ -10,7 +10,7 @@ import pytest
 
 from claude_failover.config_paths import make_private_directory
 from tests.control_fakes import (
-    cli,
+    here,
     short_directory,
 )
 
@@ -29,7 +29,7 @@ def test_models_without_a_daemon_are_the_built_in_table_with_the_configuration(h
         "backends:\n  - {name: claude, kind: anthropic}\n  - {name: east, kind: bedrock, region: us-east-1}\n"
     )
     config.chmod(0o600)
-    done = cli("models", "--json", home=home)
+    done = here("models", "--json", home=home)
     assert done.returncode == 0, done.stderr
     (found,) = [one for one in json.loads(done.stdout)["entries"] if one["claude_id"] == "claude-opus-5-5"]
     assert (found["backend"], found["upstream_id"], found["source"]) == (
@@ -38,4 +38,4 @@ def test_models_without_a_daemon_are_the_built_in_table_with_the_configuration(h
         "config",
     )
     assert "no daemon runs" in done.stderr
-    assert cli("models", "--refresh", home=home).returncode == 3
+    assert here("models", "--refresh", home=home).returncode == 3

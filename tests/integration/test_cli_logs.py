@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.control_fakes import clean_environment, cli, short_directory
+from tests.control_fakes import clean_environment, here, short_directory
 
 
 @pytest.fixture
@@ -28,40 +28,40 @@ def write(home: Path, *names: str, level: str = "info", log: str = "daemon.log")
 
 def test_the_last_lines_are_shown_for_people(home: Path) -> None:
     write(home, *(f"event.{number}" for number in range(60)))
-    done = cli("logs", home=home)
+    done = here("logs", home=home)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 50
     assert done.stdout.splitlines()[-1] == "11-18 11:06:40.000 info     event.59"
-    assert len(cli("logs", "-n", "3", home=home).stdout.splitlines()) == 3
+    assert len(here("logs", "-n", "3", home=home).stdout.splitlines()) == 3
 
 
 def test_json_is_the_file_as_it_is(home: Path) -> None:
     write(home, "a", "b")
-    assert cli("logs", "--json", home=home).stdout == (home / "cf/log/daemon.log").read_text()
+    assert here("logs", "--json", home=home).stdout == (home / "cf/log/daemon.log").read_text()
 
 
 def test_level_and_time_choose(home: Path) -> None:
     write(home, "quiet")
     write(home, "loud", level="error")
-    assert "quiet" not in cli("logs", "--level", "warning", home=home).stdout
-    assert "loud" in cli("logs", "--since", "2026-11-18", home=home).stdout
-    assert cli("logs", "--since", "2026-11-19", home=home).stdout == ""
+    assert "quiet" not in here("logs", "--level", "warning", home=home).stdout
+    assert "loud" in here("logs", "--since", "2026-11-18", home=home).stdout
+    assert here("logs", "--since", "2026-11-19", home=home).stdout == ""
 
 
 def test_the_audit_log_is_another_file(home: Path) -> None:
     write(home, "override.set", log="audit.log")
-    assert "override.set" in cli("logs", "--audit", home=home).stdout
+    assert "override.set" in here("logs", "--audit", home=home).stdout
 
 
 def test_no_log_is_said_to_be_none(home: Path) -> None:
-    done = cli("logs", home=home)
+    done = here("logs", home=home)
     assert (done.returncode, done.stdout) == (0, "")
     assert "no daemon has run" in done.stderr
 
 
 @pytest.mark.parametrize("words", [("--level", "loud"), ("--since", "whenever"), ("-n", "-3")], ids=" ".join)
 def test_what_cannot_be_chosen_is_a_usage_error(home: Path, words: tuple[str, ...]) -> None:
-    assert cli("logs", *words, home=home).returncode == 2
+    assert here("logs", *words, home=home).returncode == 2
 
 
 def test_following_shows_what_is_there_and_what_comes_over_a_rotation(home: Path) -> None:

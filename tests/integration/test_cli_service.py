@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.control_fakes import cli, short_directory
+from tests.control_fakes import here, short_directory
 
 SYSTEMCTL = """#!/bin/sh
 echo "$@" >> "$HOME/calls"
@@ -40,7 +40,7 @@ def home() -> Iterator[Path]:
 
 
 def run(home: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return cli("service", *words, home=home, PATH=f"{home}/bin:/usr/bin:/bin", **more)
+    return here("service", *words, home=home, PATH=f"{home}/bin:/usr/bin:/bin", **more)
 
 
 def unit_of(home: Path) -> Path:
@@ -97,7 +97,7 @@ def test_uninstall_removes_the_unit_and_can_be_repeated(home: Path) -> None:
 
 def test_without_a_service_manager_it_says_so(home: Path) -> None:
     (home / "bin/systemctl").unlink()
-    done = cli("service", "install", home=home, PATH=f"{home}/bin")
+    done = here("service", "install", home=home, PATH=f"{home}/bin")
     assert done.returncode == 1
     assert "no such service manager" in done.stderr
 

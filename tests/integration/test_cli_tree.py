@@ -16,8 +16,8 @@ from claude_failover.config_paths import find_paths, make_private_directory
 from tests.control_fakes import (
     FakeDaemon,
     clean_environment,
-    cli,
     cli_async,
+    here,
     serving,
     short_directory,
 )
@@ -37,31 +37,31 @@ def socket(home: Path) -> Path:
 
 
 def test_version_is_the_packages(home: Path) -> None:
-    done = cli("--version", home=home)
+    done = here("--version", home=home)
     assert (done.returncode, done.stdout) == (0, f"claude-failover {__version__}\n")
 
 
 def test_no_command_shows_the_commands(home: Path) -> None:
-    done = cli(home=home)
+    done = here(home=home)
     assert done.returncode == 2
     for name in ("start", "status", "run", "force-backend", "logs"):
         assert name in done.stdout
 
 
 def test_help_teaches_example_and_exit_codes(home: Path) -> None:
-    done = cli("--help", home=home)
+    done = here("--help", home=home)
     assert done.returncode == 0
     assert "Exit codes:" in done.stdout
-    assert "Example: claude-failover stop --drain 5" in cli("stop", "--help", home=home).stdout
+    assert "Example: claude-failover stop --drain 5" in here("stop", "--help", home=home).stdout
 
 
 def test_help_fits_eighty_columns(home: Path) -> None:
-    done = cli("run", "--help", home=home, COLUMNS="80")
+    done = here("run", "--help", home=home, COLUMNS="80")
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
 
 def test_an_unknown_command_is_a_usage_error_with_a_hint(home: Path) -> None:
-    done = cli("sttus", home=home)
+    done = here("sttus", home=home)
     assert (done.returncode, done.stdout) == (2, "")
     assert "error: No such command 'sttus'" in done.stderr
     assert "hint: claude-failover --help" in done.stderr
@@ -82,7 +82,7 @@ def test_an_unknown_command_is_a_usage_error_with_a_hint(home: Path) -> None:
     ids=" ".join,
 )
 def test_without_a_daemon_every_command_says_so_and_exits_with_three(home: Path, words: tuple[str, ...]) -> None:
-    done = cli(*words, home=home)
+    done = here(*words, home=home)
     assert (done.returncode, done.stdout) == (3, "")
     assert "no daemon answers on" in done.stderr
     assert "hint: claude-failover start" in done.stderr
