@@ -6,8 +6,8 @@ journal's thread; a queue that is full, or a disk that is, loses events, and how
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ QUEUE: Final = 10_000
 """Events that wait to be written; some 5 MB at the most."""
 BATCH: Final = 256
 """Events written at once."""
+LINGER: Final = 0.1
+"""Seconds that an event may wait for others to be written with; an error does not wait."""
 AUDIT_BACKUPS: Final = 10
 
 
@@ -60,7 +62,10 @@ class Journal:
         )
         self._path = path or Path()
         self._secrets = secrets
-        self._queue: queue.Queue[tuple[Event, bool] | threading.Event | None] = queue.Queue(queue_size)
+        self._queue: deque[tuple[Event, bool] | threading.Event | None] = deque()
+        self._size = queue_size
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
         self._stream: tuple[TextIO, Callable[[Event], str]] | None = None
         self._unsaid = 0
@@ -74,10 +79,11 @@ class Journal:
         loud = event.level >= self.level
         if not loud and event.name not in AUDITED:
             return
-        try:
-            self._queue.put_nowait((event, loud))
-        except queue.Full:
+        if len(self._queue) >= self._size:
             self._lose(1)
+            return
+        self._queue.append((event, loud))
+        self._ring(hurry=event.level >= Level.ERROR)
 
     def also_to(self, stream: TextIO, *, colour: bool = False, journald: bool = False, json: bool = False) -> None:
         """Write to *stream* too, for the foreground: lines for people, for journald, or JSON."""
@@ -106,20 +112,16 @@ class Journal:
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until everything emitted so far is written or lost; False if that takes longer than *timeout*."""
         done = threading.Event()
-        try:
-            self._queue.put(done, timeout=timeout)
-        except queue.Full:
-            return False
+        self._queue.append(done)
+        self._ring(hurry=True)
         return done.wait(timeout)
 
     def close(self, timeout: float = 5.0) -> None:
         """Write what waits, and end."""
         if self._thread is None:
             return
-        try:
-            self._queue.put(None, timeout=timeout)
-        except queue.Full:
-            return
+        self._queue.append(None)
+        self._ring(hurry=True)
         self._thread.join(timeout)
         self._thread = None
 
@@ -127,36 +129,48 @@ class Journal:
         """Say whether it can write, and what was lost."""
         error = self._file.error if self._file else None
         return Health(
-            self._path, error or (self._audit.error if self._audit else None), self._dropped, self._queue.qsize()
+            self._path, error or (self._audit.error if self._audit else None), self._dropped, len(self._queue)
         )
+
+    def _ring(self, *, hurry: bool) -> None:
+        """Wake the writer. Waking a thread costs ten times what noting an event does, so once per batch."""
+        if hurry and not self._hurry.is_set():
+            self._hurry.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def _run(self) -> None:
         """Write batches until told to end."""
         ended = False
         while not ended:
-            batch: list[tuple[Event, bool]] = []
-            waiting: list[threading.Event] = []
-            item = self._queue.get()
-            while True:
-                match item:
-                    case None:
-                        ended = True
-                    case (Event(), _):
-                        batch.append(item)
-                    case _:
-                        waiting.append(item)
-                if ended or len(batch) >= BATCH:
-                    break
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            self._write(batch)
-            for one in waiting:
-                one.set()
+            self._wake.wait()
+            self._hurry.wait(LINGER)
+            # Cleared before the queue is emptied: what comes after this rings again.
+            self._hurry.clear()
+            self._wake.clear()
+            while self._queue and not ended:
+                ended = self._drain()
         for file in (self._file, self._audit):
             if file is not None:
                 file.close()
+
+    def _drain(self) -> bool:
+        """Write one batch; true if it was the last."""
+        batch: list[tuple[Event, bool]] = []
+        waiting: list[threading.Event] = []
+        ended = False
+        while self._queue and len(batch) < BATCH and not ended:
+            match self._queue.popleft():
+                case None:
+                    ended = True
+                case (Event(), _) as noted:
+                    batch.append(noted)
+                case threading.Event() as one:
+                    waiting.append(one)
+        self._write(batch)
+        for one in waiting:
+            one.set()
+        return ended
 
     def _write(self, batch: list[tuple[Event, bool]]) -> None:
         with self._lock:
