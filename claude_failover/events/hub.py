@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import sys
 import threading
 import traceback
@@ -31,6 +32,9 @@ BURST: Final = 5
 """Repeats of one kind that are let through …"""
 PERIOD: Final = 60.0
 """… within these seconds."""
+_QUOTED: Final = re.compile(r"(['\"`]).*\1", re.DOTALL)
+"""From the first quote to the last of its kind: what is quoted may hold quotes itself."""
+
 KINDS: Final = 512
 """Kinds of repeats that are told apart; the oldest is forgotten first."""
 
@@ -172,10 +176,15 @@ def is_debugged() -> bool:
 
 
 def crash(where: str, error: BaseException) -> None:
-    """Say that our own code raised what it should not have: type, message, and where, without any local value."""
+    """Say that our own code raised what it should not have: type, message, and where, without any value.
+
+    Python's own messages quote what they could not use (``invalid literal for int(): '…'``), and that may be a
+    piece of a prompt; so what stands in quotes is left out, and no local variable is looked at.
+    """
     frames = traceback.extract_tb(error.__traceback__)[-12:]
     trace = " < ".join(f"{frame.name} {frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in reversed(frames))
-    emit("code.crashed", where=where, error=type(error).__name__, message=str(error), trace=trace)
+    message = _QUOTED.sub(r"\1…\1", str(error))
+    emit("code.crashed", where=where, error=type(error).__name__, message=message, trace=trace)
 
 
 def on_loop(loop: asyncio.AbstractEventLoop, sink: Sink) -> Sink:

@@ -123,6 +123,20 @@ def test_what_matters_per_request_is_never_held_back(seen: list[Event]) -> None:
     assert len(seen) == 50
 
 
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("invalid literal for int() with base 10: 'a prompt'", "invalid literal for int() with base 10: '…'"),
+        ('no such key: "it\'s", "mine"', 'no such key: "…"'),
+        ("two\n'lines\nof it' here", "two\n'…' here"),
+        ("nothing quoted", "nothing quoted"),
+    ],
+)
+def test_a_crash_leaves_out_what_its_message_quotes(seen: list[Event], message: str, kept: str) -> None:
+    crash("exchange", ValueError(message))
+    assert seen[-1].fields["message"] == kept
+
+
 def test_a_crash_tells_where_without_any_local_value(seen: list[Event]) -> None:
     def inner() -> None:
         secret = "do-not-show-me"  # noqa: F841 - a local that must stay local
