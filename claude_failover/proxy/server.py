@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http import HttpProcessingError, HttpVersion10
 
 from claude_failover import events
 from claude_failover.proxy.port import MAX_BODY, error_answer
@@ -39,10 +39,13 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_silence",)
+    __slots__ = ("_patience", "_silence")
 
-    def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+    def __init__(
+        self, server: Server, *, loop: asyncio.AbstractEventLoop, patience: float = HEAD_PATIENCE, **settings: Any
+    ) -> None:
         super().__init__(server, loop=loop, **settings)
+        self._patience = patience
         self._silence: asyncio.TimerHandle | None = None
 
     @property
@@ -53,7 +56,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._silence = self._loop.call_later(HEAD_PATIENCE, self._end_if_silent)
+        self._silence = self._loop.call_later(self._patience, self._end_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop waiting."""
@@ -75,22 +78,27 @@ class Connection(web.RequestHandler):
         """Answer what could not be parsed or served; nothing of the request is in the answer or in the log.
 
         Raises:
-            ConnectionError: An answer has begun: only the connection can be ended.
+            ConnectionError: The client has gone, or an answer has begun: only the connection can be ended.
         """
         del message  # quotes the request
-        if isinstance(exc, _MALFORMED):
-            status = 400
-            events.emit("client.refused", why="malformed", status=status)
-        elif exc is not None and not isinstance(exc, ConnectionError):
+        is_malformed = exc is None or isinstance(exc, _MALFORMED)
+        if exc is not None and not is_malformed and not isinstance(exc, ConnectionError):
             events.crash("data port", exc)
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun")
-        if status == 400:
-            answer = error_answer(400, "invalid_request_error", "claude-failover: this is not a valid HTTP request")
-        else:
-            answer = error_answer(status, "api_error", "claude-failover: this request failed: claude-failover logs")
+        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
+            raise ConnectionError("nobody is there to be answered, or the answer has begun")
+        if is_malformed:
+            return malformed()
+        answer = error_answer(status, "api_error", "claude-failover: this request failed: claude-failover logs -n 50")
         answer.force_close()
         return answer
+
+
+def malformed() -> web.StreamResponse:
+    """Refuse what is no HTTP/1 request, in words that do not depend on it."""
+    events.emit("client.refused", why="malformed", status=400)
+    answer = error_answer(400, "invalid_request_error", "claude-failover: this is not a valid HTTP request")
+    answer.force_close()
+    return answer
 
 
 class Server(web.Server):
@@ -98,17 +106,24 @@ class Server(web.Server):
 
     Args:
         handler: Serves one request; is cancelled when its client leaves.
-        limit: Connections at once.
+        limit: Connections at once; ``None`` = as many as there are descriptors for.
+        patience: Seconds until the first request's head must be there.
     """
 
-    def __init__(self, handler: Handler, *, limit: int | None = None) -> None:
+    def __init__(self, handler: Handler, *, limit: int | None = None, patience: float = HEAD_PATIENCE) -> None:
+
+        async def in_http_1(request: web.BaseRequest) -> web.StreamResponse:
+            # llhttp takes a first line without a version, with headers and all, for HTTP/0.9.
+            return malformed() if request.version < HttpVersion10 else await handler(request)
+
         super().__init__(
-            handler,
+            in_http_1,
             handler_cancellation=True,
             request_factory=_big_request,
             auto_decompress=False,
             keepalive_timeout=KEEPALIVE,
             access_log=None,
+            patience=patience,
         )
         self._limit = connection_limit() if limit is None else limit
         self.turned_away = 0
