@@ -78,6 +78,10 @@ class _Row:
     source: str = "table"
 
 
+RESOLVED_MAX: Final = 256
+"""Answers remembered: asked for every request, and a client may send any name."""
+
+
 class Catalog:
     """The table, the configuration and the discovered ids, as one answer."""
 
@@ -106,6 +110,7 @@ class Catalog:
             if fm_id := bedrock_ids.foundation_id(model):
                 self._discovered.setdefault(fm_id, set()).add(bedrock_ids.scope_of(model))
         self._overrides = {self._spelling(model): value for model, value in overrides.items()}
+        self._resolved: dict[tuple[str, Backend], Target | Unmapped] = {}
         self._declared = {value: model for model, value in self._overrides.items()}
 
     @classmethod
@@ -163,6 +168,15 @@ class Catalog:
 
     def resolve(self, model: str, backend: Backend) -> Target | Unmapped:
         """Find what to call on *backend* for the Claude model *model*."""
+        key = (model, backend)
+        found = self._resolved.get(key)
+        if found is None:
+            if len(self._resolved) >= RESOLVED_MAX:
+                self._resolved.clear()
+            found = self._resolved[key] = self._look_up(model, backend)
+        return found
+
+    def _look_up(self, model: str, backend: Backend) -> Target | Unmapped:
         bare = _SUFFIX.sub("", model.strip())
         if not bare:
             return Unmapped("the request names no model")

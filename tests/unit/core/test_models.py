@@ -10,7 +10,7 @@ import yaml
 
 from claude_failover.core import bedrock_ids
 from claude_failover.core.capabilities import Binding, Capabilities
-from claude_failover.core.models import Catalog, Entry, Target, Unmapped, generation
+from claude_failover.core.models import RESOLVED_MAX, Catalog, Entry, Target, Unmapped, generation
 from claude_failover.core.settings import Backend
 from claude_failover.core.types import BackendName, Kind, Surface
 
@@ -257,3 +257,13 @@ def test_the_table_is_consistent() -> None:
 )
 def test_a_generation_is_read_from_the_id(model: str, numbers: tuple[int, int] | None) -> None:
     assert generation(model) == numbers
+
+
+def test_answers_are_remembered_in_a_bounded_number() -> None:
+    made = catalog()
+    first = made.resolve("claude-opus-5-5", BEDROCK)
+    assert made.resolve("claude-opus-5-5", BEDROCK) is first
+    for number in range(RESOLVED_MAX):
+        made.resolve(f"made-up-{number}", BEDROCK)
+    assert made.resolve("claude-opus-5-5", BEDROCK) == first
+    assert made.resolve("claude-opus-5-5", BEDROCK) is not first
