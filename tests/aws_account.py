@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, unquote
 from claude_failover.drill.bedrock import SimulatedBedrock
 from claude_failover.drill.playback import Part, Reply
 from claude_failover.drill.script import Drop, Garbage, Seen, Step
+from claude_failover.drill.server import SimulatedServer
 from claude_failover.drill.sigv4 import Credential, verify
 
 ARN = "arn:aws:sts::000000000000:assumed-role/Developer/somebody"
@@ -84,3 +85,21 @@ class SimulatedAccount(SimulatedBedrock):
 
     def _xml(self, text: str, request: Seen, status: int = 200) -> Reply:
         return Reply(status, self._standing(request), (Part(text.encode(), "body"),), content_type="text/xml")
+
+
+class ScriptedEndpoint(SimulatedServer):
+    """A service that says what it is told to: SSO's portal and OIDC, instance metadata, a container's credentials."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.says: dict[tuple[str, str], tuple[int, str]] = {}
+        """Method and beginning of the path -> status and body; the longest beginning counts."""
+
+    async def answer(self, request: Seen) -> Reply:
+        """The answer to the longest beginning that fits; 404 without one."""
+        fitting = [key for key in self.says if key[0] == request.method and request.path.startswith(key[1])]
+        status, body = self.says[max(fitting, key=lambda key: len(key[1]))] if fitting else (404, "{}")
+        kind = "application/json" if body.startswith("{") else "text/plain"
+        return Reply(status, (), (Part(body.encode(), "body"),), content_type=kind)

@@ -83,7 +83,8 @@ def _version_of(program: str, environ: Mapping[str, str]) -> str | None:
 
 def _settings(patient: Patient) -> Iterator[tuple[Path, Mapping[str, Any] | None]]:
     """Claude Code's settings files, strongest first; ``None`` for one that it cannot read."""
-    for path in environment.settings_files(patient.environ, patient.home, patient.directory):
+    # In the home directory the project's file is the user's.
+    for path in dict.fromkeys(environment.settings_files(patient.environ, patient.home, patient.directory)):
         try:
             tree = json.loads(path.read_text("utf-8"))
         except OSError:
