@@ -1,0 +1,104 @@
+"""Limits and overloads in waves, with dozens of clients: nobody sees them, and the limited API is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+from claude_failover.drill import claude_faults
+from claude_failover.drill.script import Answer, Refusal, Seen, Wire
+from tests.chaos.laboratory import conversation, dice, laboratory, summed
+
+CLIENTS = 30
+
+
+async def test_a_limited_claude_gets_one_request_per_probe_interval() -> None:
+    """A limit for an hour, of which two seconds are believed: one real request may go each two seconds."""
+    limited = claude_faults.plan_limit(resets_in=3600)
+    async with laboratory(
+        {"rate_limit_fallback": {"max_retry_after": 2}},
+        prepare=lambda claude, _: claude.script.always(limited) and None,
+    ) as lab:
+        loop = asyncio.get_running_loop()
+        first = await lab.ask(conversation(0))
+        assert first.said.by == "bedrock"
+        began, before, number = loop.time(), lab.claude.count, 0
+        while loop.time() - began < 7:
+            turns = [conversation(number + n) for n in range(CLIENTS)]
+            number += CLIENTS
+            await lab.crowd(turns, CLIENTS)
+        probes = lab.claude.count - before
+        assert 1 <= probes <= (loop.time() - began) / 2 + 1, probes
+        assert all(told.whole for told in lab.heard)
+        lab.check_answers(cut_allowed=False)
+
+        lab.claude.script.always(Answer())
+        async with asyncio.timeout(10):
+            while (await lab.ask(conversation(number))).said.by != "claude":
+                number += 1
+                await asyncio.sleep(0.1)
+        back = await lab.crowd([conversation(10_000 + n) for n in range(CLIENTS)], CLIENTS)
+        assert {told.said.by for told in back} == {"claude"}
+        lab.check_simulators()
+        await lab.check_nothing_left()
+        await lab.daemon.stop()
+        assert summed(lab.rows(), "claude") == lab.claude.served
+        assert summed(lab.rows(), "bedrock") == lab.bedrock.served
+
+
+async def test_while_one_request_tries_the_recovering_claude_everybody_else_stays_away() -> None:
+    async with laboratory(
+        {"rate_limit_fallback": {"max_retry_after": 1}},
+        prepare=lambda claude, _: claude.script.always(claude_faults.plan_limit(resets_in=3600)) and None,
+    ) as lab:
+        await lab.ask(conversation(0))
+        # From now on the Claude API answers again, but takes two seconds to begin.
+        lab.claude.script.always(Answer(wire=Wire(before_head=2.0)))
+        await asyncio.sleep(1.5)
+        before = lab.claude.count
+        async with asyncio.TaskGroup() as group:
+            probe = group.create_task(lab.crowd([conversation(n) for n in range(1, 41)], 40))
+            await lab.claude.until(lambda: lab.claude.count > before)
+            assert lab.claude.count == before + 1
+        told = probe.result()
+        assert [one.said.by for one in told].count("claude") == 1
+        assert [one.said.by for one in told].count("bedrock") == 39
+        lab.check_answers(cut_allowed=False)
+
+
+async def test_waves_of_overloads_and_limits_are_invisible() -> None:
+    rng = dice("waves")
+    moods = {
+        "good": Answer,
+        "overloaded": claude_faults.overloaded,
+        "throttled": lambda: claude_faults.throttle(1),
+        "limited": lambda: claude_faults.plan_limit(resets_in=2),
+        "bare": claude_faults.bare_limit,
+        "failing": lambda: claude_faults.server_error(rng.choice((500, 502, 503, 504, 520))),
+    }
+    mood = ["good"]
+
+    def deal(_: Seen) -> Answer | Refusal:
+        return moods[mood[0]]()
+
+    async with laboratory(
+        {"rate_limit_fallback": {"max_retry_after": 3}, "retry_policy": {"OverloadedError": {"max_wait": 0.5}}},
+        prepare=lambda claude, _: setattr(claude.script, "default", deal),
+    ) as lab:
+
+        async def weather() -> None:
+            while True:
+                mood[0] = rng.choice(sorted(moods))
+                await asyncio.sleep(rng.uniform(0.2, 0.8))
+
+        async with asyncio.TaskGroup() as group:
+            changing = group.create_task(weather())
+            turns = [conversation(n, stream=rng.random() < 0.7) for n in range(500)]
+            told = await lab.crowd(turns, CLIENTS)
+            changing.cancel()
+        assert all(one.whole for one in told), [one for one in told if not one.whole][:3]
+        lab.check_answers(cut_allowed=False)
+        lab.check_simulators()
+        await lab.check_nothing_left()
+        await lab.daemon.stop()
+        assert summed(lab.rows(), "claude") == lab.claude.served
+        assert summed(lab.rows(), "bedrock") == lab.bedrock.served
