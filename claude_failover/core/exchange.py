@@ -13,6 +13,7 @@ What an answer's bytes mean is :mod:`~claude_failover.core.reading`'s; how long 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import assert_never
 
 from claude_failover.core import facts, patience, reading, reply
 from claude_failover.core.account import Account
@@ -132,6 +133,8 @@ class Exchange:
                 self._wake(now)
             case ClientGone():
                 self._client_gone(now)
+            case unknown:
+                assert_never(unknown)
         return self._out
 
     def bypass(self, now: Instant) -> list[Command]:
@@ -178,6 +181,8 @@ class Exchange:
                     self._permit = go.permit
                     if self._open(go, now):
                         return
+                case unknown:
+                    assert_never(unknown)
 
     def _open(self, go: Go, now: Instant) -> bool:
         """Open an attempt; false if this backend turns out not to be able to take the request."""
@@ -238,6 +243,8 @@ class Exchange:
                 attempt.commit(now)
                 self._commit(attempt, attempt.status or 200, body, now)
                 self._succeed(attempt, now)
+            case unknown:
+                assert_never(unknown)
 
     def _commit(self, attempt: Attempt, status: int, data: bytes, now: Instant) -> None:
         """From here on the answer is this backend's, whatever happens."""
@@ -272,7 +279,8 @@ class Exchange:
 
     def _break(self, attempt: Attempt, broken: reading.Broken, now: Instant) -> None:
         """A committed stream broke: never made to look complete, never continued by another backend."""
-        self._out.append(CloseAttempt(attempt.index))
+        if broken.close:
+            self._out.append(CloseAttempt(attempt.index))
         verdict = broken.verdict
         self._account.failed(attempt, verdict, now, "broken")
         self._close_books(attempt, verdict, now)
@@ -375,7 +383,8 @@ class Exchange:
 
     def _send(self, data: bytes, now: Instant) -> None:
         self._ping_at = Monotonic(now.monotonic + self._counsel.settings.stream.ping_interval)
-        self._out.append(SendBody(data))
+        if data:
+            self._out.append(SendBody(data))
 
     def _announce(self, transitions: Iterable[Transition]) -> None:
         self._out.extend(Announce(transition) for transition in transitions)

@@ -45,7 +45,7 @@ def until(attempt: Attempt, limits: Timeouts, *, streaming: bool) -> Monotonic:
 
 
 def exhausted(attempt: Attempt, now: Instant, *, streaming: bool, opened: bool) -> reading.Progress:
-    """What it means that the time is over; the attempt is still open and is to be closed.
+    """What it means that the time is over; whoever asks closes the attempt.
 
     Args:
         attempt: Whose time is over.
@@ -56,7 +56,7 @@ def exhausted(attempt: Attempt, now: Instant, *, streaming: bool, opened: bool) 
     if attempt.committed:
         if attempt.stopped:
             return reading.Completed()
-        return reading.Broken(Verdict(Outcome.STALLED, "silent in mid-stream"))
+        return reading.Broken(Verdict(Outcome.STALLED, "silent in mid-stream"), close=False)
     if reading.is_error(attempt):
         return reading.judge(attempt, Failure.CUT, now, streaming=streaming, opened=opened)
     what = "no response headers" if attempt.status is None else "no content"

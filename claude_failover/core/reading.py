@@ -65,6 +65,8 @@ class Broken:
     verdict: Verdict
     told: bytes = b""
     """The upstream's own error event, if it said so itself."""
+    close: bool = True
+    """Whether its connection is still open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ def end(attempt: Attempt, event: AttemptEnded, now: Instant, streaming: bool, *,
     missing = "ended without message_stop" if attempt.committed else "ended before any content"
     detail = event.detail or attempt.reader.end() or missing
     verdict = failures.classify_failure(event.failure or Failure.CUT, detail, answered=True)
-    return Broken(verdict) if attempt.committed else Failed(verdict)
+    return Broken(verdict, close=False) if attempt.committed else Failed(verdict)
 
 
 def judge(attempt: Attempt, failure: Failure | None, now: Instant, *, streaming: bool, opened: bool) -> Whole | Failed:
