@@ -132,7 +132,7 @@ class Stage:
         return {
             **self.base_environment,
             "ANTHROPIC_BASE_URL": self.address,
-            "ANTHROPIC_CUSTOM_HEADERS": f"x-claude-failover-key: {self.key}",
+            **({"ANTHROPIC_CUSTOM_HEADERS": f"x-claude-failover-key: {self.key}"} if self.key else {}),
             "ENABLE_TOOL_SEARCH": "true",
             "CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING": "1",
             "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1",
@@ -181,10 +181,16 @@ class Stage:
 
     # --- what happened ---
 
-    def exchanges(self) -> list[dict[str, Any]]:
-        """The daemon's line about each request, in order."""
-        lines = (self.home / "cf" / "log" / "daemon.log").read_text("utf-8").splitlines()
-        return [line for line in map(json.loads, lines) if line["event"] == "exchange.ended"]
+    async def exchanges(self, at_least: int = 1) -> list[dict[str, Any]]:
+        """The daemon's line about each request, in order; it is written a moment after the answer."""
+        log = self.home / "cf" / "log" / "daemon.log"
+        async with asyncio.timeout(10):
+            while True:
+                lines = map(json.loads, log.read_text("utf-8").splitlines())
+                found = [line for line in lines if line["event"] == "exchange.ended"]
+                if len(found) >= at_least:
+                    return found
+                await asyncio.sleep(0.02)
 
     def asked(self, server: SimulatedClaude | SimulatedBedrock) -> list[dict[str, Any]]:
         """The bodies of the requests for answers that reached *server*."""
@@ -289,8 +295,8 @@ async def _daemon(stage: Stage) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(30):
             line = await asyncio.to_thread(os.read, reading, 65_536)
-        word = json.loads(line)
-        assert word["ready"], word
+        word = json.loads(line or b'{"ready": false}')
+        assert word["ready"], (word, *(file.read_text("utf-8") for file in stage.home.glob("cf/log/*.log")))
         stage.address = word["address"]
         stage.key = (stage.home / "cf" / "state" / "client.key").read_text("ascii").strip()
         yield

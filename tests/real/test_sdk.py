@@ -13,7 +13,7 @@ from claude_failover.core.types import Surface
 from claude_failover.drill import bedrock_faults, claude_faults
 from claude_failover.drill.claude_api import API_KEY, OAUTH_TOKEN
 from claude_failover.drill.claude_rules import OAUTH_BETA
-from claude_failover.drill.script import Answer, Cut, Drop, How, InBand, Step, Text, Thinking, ToolUse, Wire, text
+from claude_failover.drill.script import Answer, Cut, Drop, How, InBand, Step, Text, Thinking, ToolUse, Wire
 from tests.fakes import MODEL
 from tests.real.stage import Stage, scene
 
@@ -74,22 +74,30 @@ def rescued(message: anthropic.types.Message, stage: Stage) -> None:
     assert stage.bedrock.refusals == []
 
 
-@pytest.mark.parametrize("streaming", [True, False], ids=["streaming", "whole"])
 @pytest.mark.parametrize("trouble", TROUBLES)
-async def test_the_sdk_does_not_notice(trouble: str, streaming: bool) -> None:
-    async with scene(*[TROUBLES[trouble]()] * 4, bedrock=[RESCUE]) as stage, sdk(stage) as client:
-        rescued(await ask(client, streaming=streaming), stage)
+async def test_the_sdk_does_not_notice(trouble: str) -> None:
+    async with scene(bedrock=[RESCUE, RESCUE]) as stage, sdk(stage) as client:
+        stage.claude.script.always(TROUBLES[trouble]())
+        # The first is the one that fails over; the second finds the primary left, or fails over once more.
+        for streaming in (True, False):
+            rescued(await ask(client, streaming=streaming), stage)
 
 
-@pytest.mark.parametrize("streaming", [True, False], ids=["streaming", "whole"])
+async def test_the_sdk_does_not_notice_when_the_first_request_is_no_stream() -> None:
+    async with scene(claude_faults.plan_limit(), bedrock=[RESCUE]) as stage, sdk(stage, oauth=True) as client:
+        rescued(await ask(client, streaming=False), stage)
+        assert (await stage.exchanges())[0]["tried"] == ["claude:plan_limit", "bedrock:success"]
+
+
 @pytest.mark.parametrize("surface", [Surface.MESSAGES, Surface.INVOKE])
-async def test_the_sdk_does_not_notice_an_outage(surface: Surface, streaming: bool) -> None:
+async def test_the_sdk_does_not_notice_an_outage(surface: Surface) -> None:
     async with (
-        scene(bedrock=[RESCUE], surface=surface) as stage,
+        scene(bedrock=[RESCUE, RESCUE], surface=surface) as stage,
         stage.claude.refusing(),
         sdk(stage, oauth=True) as client,
     ):
-        rescued(await ask(client, streaming=streaming), stage)
+        for streaming in (False, True):
+            rescued(await ask(client, streaming=streaming), stage)
 
 
 async def test_the_healthy_primary_answers_as_without_us() -> None:
@@ -102,25 +110,25 @@ async def test_the_healthy_primary_answers_as_without_us() -> None:
         assert not stage.bedrock.requests
 
 
-@pytest.mark.parametrize("streaming", [True, False], ids=["streaming", "whole"])
-async def test_the_spend_limit_is_a_rate_limit_error_that_is_not_retried(streaming: bool) -> None:
-    async with scene(claude_faults.plan_limit(), more=OVER_BUDGET) as stage, sdk(stage) as client:
+async def test_the_spend_limit_is_a_rate_limit_error_that_is_not_retried() -> None:
+    async with scene(*[claude_faults.plan_limit()] * 9, more=OVER_BUDGET) as stage, sdk(stage) as client:
         patient = client.with_options(max_retries=4)
-        with pytest.raises(anthropic.RateLimitError, match="claude-failover") as told:
-            await ask(patient, streaming=streaming)
-        assert told.value.response.headers["x-should-retry"] == "false"
-        assert int(told.value.response.headers["retry-after"]) > 0
-        assert len(stage.exchanges()) == 1
+        for streaming in (True, False):
+            with pytest.raises(anthropic.RateLimitError, match="claude-failover") as told:
+                await ask(patient, streaming=streaming)
+            assert told.value.response.headers["x-should-retry"] == "false"
+            assert int(told.value.response.headers["retry-after"]) > 0
+        assert len(await stage.exchanges(2)) == 2
         assert not stage.bedrock.requests
 
 
-@pytest.mark.parametrize("streaming", [True, False], ids=["streaming", "whole"])
-async def test_when_nothing_helps_it_is_the_primarys_own_error(streaming: bool) -> None:
+async def test_when_nothing_helps_it_is_the_primarys_own_error() -> None:
     limits, denials = [claude_faults.plan_limit()] * 9, [bedrock_faults.access_denied()] * 9
     async with scene(*limits, bedrock=denials) as stage, sdk(stage) as client:
-        with pytest.raises(anthropic.RateLimitError, match="session limit") as told:
-            await ask(client, streaming=streaming)
-        assert told.value.response.headers["anthropic-ratelimit-unified-5h-status"] == "rejected"
+        for streaming in (True, False):
+            with pytest.raises(anthropic.RateLimitError, match="session limit") as told:
+                await ask(client, streaming=streaming)
+            assert told.value.response.headers["anthropic-ratelimit-unified-5h-status"] == "rejected"
 
 
 async def test_the_requests_own_fault_is_told_as_without_us() -> None:
@@ -140,24 +148,25 @@ async def test_a_wrong_client_key_is_an_error_that_names_the_daemon() -> None:
         assert not stage.claude.requests
 
 
-@pytest.mark.parametrize("how", [How.RESET, How.FIN, How.END])
-async def test_a_stream_that_breaks_after_the_first_word_raises_and_is_never_completed(how: How) -> None:
-    broken = Answer(blocks=(Text("Half of an answer that", 4),), wire=Wire(cut=Cut(4, how)))
-    async with scene(broken, bedrock=[RESCUE]) as stage, sdk(stage) as client:
-        with pytest.raises(anthropic.APIError, match="claude-failover"):
-            await ask(client, streaming=True)
+async def test_a_stream_that_breaks_after_the_first_word_raises_and_is_never_completed() -> None:
+    half = Text("Half of an answer that", 4)
+    ways = [Answer(blocks=(half,), wire=Wire(cut=Cut(4, how))) for how in How]
+    async with scene(*ways, bedrock=[ways[0]]) as stage, sdk(stage) as client:
+        for _ in ways:
+            with pytest.raises(anthropic.APIError, match="claude-failover"):
+                await ask(client, streaming=True)
         assert not stage.bedrock.requests, "no other backend's words in a started answer"
-
-
-async def test_our_key_alone_is_answered_with_the_stored_credential_or_an_honest_error() -> None:
-    async with scene() as stage, AsyncAnthropic(base_url=stage.address, api_key=stage.key, max_retries=0) as client:
-        with pytest.raises(anthropic.APIStatusError, match="claude-failover"):
-            await client.messages.create(model=MODEL, max_tokens=10, messages=ASKED)
-
-
-async def test_a_half_sent_stream_of_bedrocks_raises_too() -> None:
-    broken = text("Half of an answer that")
-    broken = Answer(blocks=broken.blocks, wire=Wire(cut=Cut("content")))
-    async with scene(claude_faults.plan_limit(), bedrock=[broken]) as stage, sdk(stage) as client:
+        stage.claude.script.always(claude_faults.plan_limit())
         with pytest.raises(anthropic.APIError, match="claude-failover"):
             await ask(client, streaming=True)
+        assert stage.bedrock.count == 1
+
+
+async def test_our_key_alone_without_a_stored_credential_is_answered_by_bedrock() -> None:
+    """The Claude API has nobody to bill then; our key must not reach it in a credential's place."""
+    async with (
+        scene(bedrock=[RESCUE]) as stage,
+        AsyncAnthropic(base_url=stage.address, api_key=stage.key, max_retries=0) as client,
+    ):
+        rescued(await ask(client, streaming=False), stage)
+        assert not stage.claude.requests
