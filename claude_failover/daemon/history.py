@@ -6,6 +6,7 @@ ran for a day does.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -120,6 +121,6 @@ def percentiles(samples: deque[float]) -> Latency:
     ordered = sorted(samples)
 
     def rank(share: float) -> float:
-        return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+        return ordered[math.ceil(share * len(ordered)) - 1]
 
     return Latency(count=len(ordered), p50_s=rank(0.50), p95_s=rank(0.95), p99_s=rank(0.99))

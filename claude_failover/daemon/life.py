@@ -7,7 +7,6 @@ lock last: while it is held, nobody else can believe that this state directory i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import random
@@ -28,7 +27,7 @@ from claude_failover.core.settings import Settings
 from claude_failover.core.types import BackendName, Epoch, Instant, Monotonic
 from claude_failover.credentials.client_key import ClientKey
 from claude_failover.credentials.view import CredentialView
-from claude_failover.daemon import build, discovery, reloading, stock, view
+from claude_failover.daemon import build, discovery, stock, view
 from claude_failover.daemon.accounts import Accounts
 from claude_failover.daemon.answers import Answers
 from claude_failover.daemon.books import Books
@@ -108,6 +107,7 @@ class Daemon:
         self.fresh = asyncio.Event()
         """Requests are served with something new: what they would wait for should be loaded."""
         self._stop = asyncio.Event()
+        self._hangup = asyncio.Event()
         self._drain_s = 30.0
         self._now = False
         self._looked = Monotonic(0.0)
@@ -153,6 +153,7 @@ class Daemon:
             self._world = World(generation, door, self.books, self.clock)
             self.observers = Observers(self, self._hub)
             self._restore()
+            self._hear_signals()
             await self._control.start()
             await self._listen(key)
         except BaseException:
@@ -196,20 +197,24 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until told to stop, then drain."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._told_to_stop)
         upkeep = Upkeep(self)
         try:
             async with asyncio.TaskGroup() as tasks:
-                loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(upkeep.attempt(self._told_to_reload)))
-                running = [tasks.create_task(work) for work in (upkeep.run(), upkeep.save(), upkeep.warm())]
+                works = (upkeep.run(), upkeep.save(), upkeep.warm(), upkeep.reload(self._hangup))
+                running = [tasks.create_task(work) for work in works]
                 await self._stop.wait()
                 await self._drain()
                 for task in running:
                     task.cancel()
         finally:
             await self.close()
+
+    def _hear_signals(self) -> None:
+        """SIGTERM and SIGINT stop, the second time at once; SIGHUP reloads. Before anybody knows that we run."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
 
     def stop(self, drain: float | None = None, *, now: bool = False) -> None:
         """Begin the end: drain for so many seconds, or not at all."""
@@ -220,11 +225,6 @@ class Daemon:
     def _told_to_stop(self) -> None:
         """A signal: the first begins the drain, the second ends it."""
         self.stop(now=self._stop.is_set())
-
-    async def _told_to_reload(self) -> None:
-        """A signal: whoever sent it reads the log, where a refusal is told."""
-        with contextlib.suppress(FailoverError):
-            reloading.reload(self)
 
     async def _drain(self) -> None:
         """Take nothing new; let what runs finish."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from claude_failover import events
 from claude_failover.core.types import Instant, Seconds
+from claude_failover.daemon import reloading
 from claude_failover.errors import FailoverError
 
 if TYPE_CHECKING:
@@ -76,6 +77,18 @@ class Upkeep:
             changed.clear()
             await self.attempt(self._daemon.save)
             await asyncio.sleep(SETTLE)
+
+    async def reload(self, asked: asyncio.Event) -> None:
+        """Reload whenever a signal asks for it, for ever; a refusal is told in the log and in ``status``."""
+        while True:
+            await asked.wait()
+            asked.clear()
+            try:
+                reloading.reload(self._daemon)
+            except FailoverError:
+                continue
+            except Exception as error:  # noqa: BLE001 - as in attempt
+                events.crash("reload", error)
 
     async def warm(self) -> None:
         """After the start, a reload, a sleep: have at hand what the first failover would have to load, for ever."""
