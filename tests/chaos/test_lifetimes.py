@@ -50,7 +50,7 @@ async def test_kill_and_restart_keep_cooldowns_overrides_and_the_ledger() -> Non
         told = await lab.ask(conversation(0))
         assert told.said.by == "bedrock"
         await asyncio.to_thread(
-            lab.daemon.control.force, ForceRequest(backend="bedrock", model="claude-haiku-4-5", for_s=3600.0)
+            lab.daemon.control.force, ForceRequest(backend="bedrock", model="claude-haiku-4-5-20251001", for_s=3600.0)
         )
         await lab.crowd([conversation(n) for n in range(1, 40)], 10)
         await asyncio.sleep(2.5)  # what has changed is saved within a second or two
@@ -62,7 +62,7 @@ async def test_kill_and_restart_keep_cooldowns_overrides_and_the_ledger() -> Non
         await lab.daemon.start()
         status = await asyncio.to_thread(lab.daemon.control.status)
         assert status.override is not None
-        assert (status.override.backend, status.override.model) == ("bedrock", "claude-haiku-4-5")
+        assert (status.override.backend, status.override.model) == ("bedrock", "claude-haiku-4-5-20251001")
         again = await lab.crowd([conversation(n) for n in range(50, 70)], 10)
         assert all(told.whole and told.said.by == "bedrock" for told in again), f"SEED={SEED}"
         assert lab.claude.count == before, "the cooldown still holds"

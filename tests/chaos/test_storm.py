@@ -25,6 +25,15 @@ ENDLESS = {name for name in wire_faults.CATALOGUE if name.startswith("silent")}
 """A whole answer that is silent for ever is waited for as long as its client waits: ten minutes."""
 
 
+PASSING = (
+    "throttled-tokens", "throttled-requests", "throttled-rate", "unavailable", "internal-error", "model-not-ready",
+    "model-error", "model-timeout", "overloaded", "expired-token", "coral", "html", "exception-first",
+    "exception-after-start", "exception-after-content", "truncated-frame", "wrong-content-type",
+)  # fmt: skip
+"""What goes wrong at Bedrock for a moment. The rest (no access, no such model, a day's quota) holds for long, and
+then there is nobody left to be rescued by."""
+
+
 def misbehaving(purpose: str, share: float, refusals: dict[str, Step]) -> Dealer:
     """Deal a fault to *share* of the requests, any of the catalogues'."""
     rng = dice(purpose)
@@ -44,11 +53,7 @@ def misbehaving(purpose: str, share: float, refusals: dict[str, Step]) -> Dealer
 async def test_every_client_gets_one_answer_or_one_honest_error() -> None:
     rng = dice("storm")
     passing = {name: make() for name, make in claude_faults.CATALOGUE.items() if not name.startswith("client-")}
-    there = {
-        name: make()
-        for name, make in bedrock_faults.CATALOGUE.items()
-        if name not in {"denied-model", "denied-iam", "denied-marketplace", "denied-form", "not-found"}
-    }
+    there = {name: bedrock_faults.CATALOGUE[name]() for name in PASSING}
     async with laboratory(IMPATIENT) as lab:
         lab.claude.script.default = misbehaving("storm/claude", 0.5, passing)
         lab.bedrock.script.default = misbehaving("storm/bedrock", 0.2, there)
@@ -57,7 +62,7 @@ async def test_every_client_gets_one_answer_or_one_honest_error() -> None:
         await lab.crowd(turns, 40)
         lab.check_answers(cut_allowed=True)
         whole = sum(told.whole for told in lab.heard)
-        assert whole > len(lab.heard) / 3, f"SEED={SEED}: {whole} of {len(lab.heard)}"
+        assert whole > len(lab.heard) / 2, f"SEED={SEED}: {whole} of {len(lab.heard)}"
         lab.check_simulators()
         await lab.check_nothing_left()
         # The storm is over, and so are its consequences.
