@@ -36,6 +36,9 @@ AT_ONCE: Final = 4
 USED: Final = ("opus", "sonnet", "haiku")
 """Aliases of what Claude Code uses unless told otherwise: without these a failover fails."""
 
+BY_INVITATION: Final = ("mythos",)
+"""Families that AWS offers to some accounts only (wire/bedrock.md 5.1)."""
+
 _ACCESS: Final = "AWS console, Bedrock, Model access (and the Anthropic use-case form); see docs/aws.md"
 
 _FIXES: Final = {
@@ -198,8 +201,7 @@ async def _models(
         await upstream.close()
     used = set(_used(patient))
     for model, why in missing.items():
-        make = failed if model in used else warning
-        listed.append(make("online.model", f"{backend.name}: {model}: {why}", _ACCESS))
+        listed.append(_level(model, used)("online.model", f"{backend.name}: {model}: {why}", _ACCESS))
     listed.extend(_told(task.result(), used) for task in tasks)
 
 
@@ -245,6 +247,13 @@ async def _missing(
 _PREFIXED: Final = ("global.", "us.", "eu.", "jp.", "au.", "apac.", "us-gov.")
 
 
+def _level(model: str, used: set[str]) -> Callable[[str, str, str], Finding]:
+    """How bad it is to lack *model*; most accounts lack what is by invitation only."""
+    if model in used:
+        return failed
+    return note if any(name in model for name in BY_INVITATION) else warning
+
+
 def _told(result: Result, used: set[str]) -> Finding:
     probe, verdict = result.probe, result.verdict
     check = "online.features" if probe.betas else "online.model"
@@ -259,5 +268,5 @@ def _told(result: Result, used: set[str]) -> Finding:
             check, f"{what}: answers in {result.took:.1f} s as {result.upstream_model} ({surface}){mended}{skewed}"
         )
     fix = _FIXES.get(verdict.outcome, "claude-failover doctor --online again; if it stays: docs/troubleshooting.md")
-    make = failed if probe.betas or probe.target.claude_model in used else warning
+    make = failed if probe.betas else _level(probe.target.claude_model, used)
     return make(check, f"{what}: {verdict.detail or verdict.outcome.value}", fix)

@@ -430,12 +430,13 @@ async def test_what_the_account_may_not_use_is_said_without_being_paid_for(home:
     async with simulated_claude() as claude, SimulatedAccount() as account:
         configure_online(home, claude.url)
         account.not_agreed.add("anthropic.claude-haiku-5-5")
-        account.denied.add("anthropic.claude-sonnet-4-20250514-v1:0")
+        account.denied |= {"anthropic.claude-sonnet-4-20250514-v1:0", "anthropic.claude-mythos-5"}
         found = await doctor(home, "--online", "--yes", **aws_environment(AWS_ENDPOINT_URL=account.url))
         asked = [seen.body for seen in account.requests if seen.method == "POST" and seen.path != "/"]
     told = {title.split(": ")[1]: (level, title) for level, title in found.of("online.model")}
     assert told["claude-haiku-5-5"] == ("failed", "bedrock: claude-haiku-5-5: its agreement is not accepted")
     assert told["claude-sonnet-4-20250514"][0] == "warning"
+    assert told["claude-mythos-5"][0] == "note"
     assert found.code == 1
     assert "docs/aws.md" in found.fix("online.model")
     assert not any(b"haiku-5-5" in body for body in asked)
