@@ -17,6 +17,7 @@ from claude_failover.cli import invocation as cli
 from claude_failover.cli import service_units as units
 from claude_failover.cli.invocation import PROGRAM, Invocation, out, say
 from claude_failover.cli.presence import take_down
+from claude_failover.cli.service_hardening import sandbox
 from claude_failover.cli.spawn import wait_until_gone
 from claude_failover.config_paths import write_private
 from claude_failover.control import claim
@@ -70,27 +71,36 @@ def unit_file(environ: Mapping[str, str], home: Path) -> Path:
     return base / "systemd/user" / units.UNIT
 
 
-def definition(invocation: Invocation, environ: Mapping[str, str]) -> bytes:
-    """Write the definition for this platform."""
+def definition(invocation: Invocation, environ: Mapping[str, str], *, hardened: bool = False) -> bytes:
+    """Write the definition for this platform; *hardened*: with a sandbox, which only systemd has."""
     if sys.platform == "darwin":
         return units.launchd_agent(command(), units.kept(environ), invocation.paths.log_dir)
-    return units.systemd_unit(command(), units.kept(environ)).encode()
+    paths = invocation.paths
+    walls = sandbox((paths.state_dir, paths.log_dir), paths.runtime_dir, Path.home()) if hardened else ""
+    return units.systemd_unit(command(), units.kept(environ), walls).encode()
 
 
 @app.command(epilog="Example: claude-failover service install")
 def install(
     context: typer.Context,
     only_print: Annotated[bool, typer.Option("--print", help="Print the definition; install nothing.")] = False,
+    hardened: Annotated[
+        bool, typer.Option("--hardened", help="With a sandbox (systemd; needs user namespaces).")
+    ] = False,
 ) -> int:
     """Install the service and start it; a daemon that runs already is replaced by the service's.
 
     Paths and the AWS profile and region of this shell go into the definition; secrets never do.
     """
     invocation = cli.of(context)
-    text = definition(invocation, os.environ)
+    if hardened and sys.platform == "darwin":
+        raise UsageError("--hardened: launchd has no such sandbox", hint=f"{PROGRAM} service install")
+    text = definition(invocation, os.environ, hardened=hardened)
     if only_print:
         out(text.decode())
         return EXIT_OK
+    if hardened:
+        invocation.paths.prepare()  # what is not there cannot be made writable
     path = unit_file(os.environ, Path.home())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,12 +189,17 @@ def inspect_service(invocation: Invocation, environ: Mapping[str, str], home: Pa
         "manager": "systemd" if systemd else "launchd",
         "file": str(path),
         "installed": installed,
-        "current": installed and path.read_bytes() == definition(invocation, environ),
+        "current": installed and path.read_bytes() in _definitions(invocation, environ),
         "enabled": installed and (not systemd or _ask("systemctl", "--user", "is-enabled", units.UNIT) == "enabled"),
         "active": _ask("systemctl", "--user", "is-active", units.UNIT) if systemd and installed else "",
         "pid": claim.holder(invocation.paths.lock) or 0,
         "lingers": _lingers() if systemd else True,
     }
+
+
+def _definitions(invocation: Invocation, environ: Mapping[str, str]) -> list[bytes]:
+    """Every variant that this version and shell would write."""
+    return [definition(invocation, environ, hardened=hardened) for hardened in (False, True)]
 
 
 def describe(found: Mapping[str, Any]) -> str:

@@ -62,12 +62,13 @@ def left_out(environ: Mapping[str, str]) -> list[str]:
     return [name for name in SECRET if environ.get(name)] + proxy
 
 
-def systemd_unit(command: Sequence[str], environ: Mapping[str, str]) -> str:
+def systemd_unit(command: Sequence[str], environ: Mapping[str, str], sandbox: str = "") -> str:
     """Write the user unit.
 
     Args:
         command: What to run in the foreground; the program by its absolute path.
         environ: From :func:`kept`.
+        sandbox: Further lines, of :mod:`claude_failover.cli.service_hardening`.
     """
     # "$" expands in ExecStart= and means nothing in Environment= (systemd.exec(5)).
     words = " ".join(_systemd_word(word.replace("$", "$$")) for word in command)
@@ -98,7 +99,7 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 SystemCallArchitectures=native
-
+{sandbox}
 [Install]
 WantedBy=default.target
 """
