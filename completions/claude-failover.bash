@@ -86,7 +86,7 @@ _claude_failover() {
         "token status") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
         "token clear") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "anthropic bedrock" -- "$current")); fi ;;
         "service") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "install uninstall status" -- "$current")); fi ;;
-        "service install") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--print -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
+        "service install") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--print --hardened -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
         "service uninstall") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
         "service status") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "--json -h --help" -- "$current")); else COMPREPLY=($(compgen -W "" -- "$current")); fi ;;
         "monitoring") if [[ $current == -* ]]; then COMPREPLY=($(compgen -W "-h --help" -- "$current")); else COMPREPLY=($(compgen -W "export" -- "$current")); fi ;;

@@ -201,6 +201,7 @@ complete -c claude-failover -n "__claude_failover_at 'service'" -a uninstall -d 
 complete -c claude-failover -n "__claude_failover_at 'service'" -a status -d 'Show whether the service is installed, enabled and running, and whether its definition is up to date'
 complete -c claude-failover -n "__claude_failover_at 'service'" -s h -l help -d 'Show the help and exit'
 complete -c claude-failover -n "__claude_failover_at 'service install'" -l print -d 'Print the definition; install nothing'
+complete -c claude-failover -n "__claude_failover_at 'service install'" -l hardened -d 'With a sandbox (systemd; needs user namespaces)'
 complete -c claude-failover -n "__claude_failover_at 'service install'" -s h -l help -d 'Show the help and exit'
 complete -c claude-failover -n "__claude_failover_at 'service uninstall'" -s h -l help -d 'Show the help and exit'
 complete -c claude-failover -n "__claude_failover_at 'service status'" -l json -d 'For programs'
