@@ -237,8 +237,9 @@ def _foot(status: Status) -> RenderableType:
     totals = status.totals
     served = f"{totals.requests} requests, {totals.rescued} rescued, {totals.failed} failed since start"
     config = status.config_file if status.config_exists else f"{status.config_file} (not there: defaults)"
+    learned = f" · {status.learned} learned (claude-failover models)" if status.learned else ""
     lines = (
-        f"{status.streams} in flight · {served}",
+        f"{status.streams} in flight · {served}{learned}",
         f"{status.listen} · pid {status.pid} · up {spell(status.uptime_s)} · version {status.version}",
         f"config {config}",
     )

@@ -217,6 +217,8 @@ class Status:
     override: Override | None = None
     needs_you: tuple[Notice, ...] = ()
     """Empty means that everything is good."""
+    learned: int = 0
+    """Things that backends refused and are not sent for a while; ``models`` lists them."""
     streams: int = 0
     """Client requests in flight."""
     draining: bool = False

@@ -73,6 +73,7 @@ class Answers:
             plan=self._daemon.history.plan(),
             spend=spend,
             override=view.override(policy),
+            learned=len(self._daemon.standing.denials.entries(now)),
             needs_you=self._needs(backends, ledger, log, now),
             streams=self._daemon.world.in_flight,
             draining=self._daemon.world.draining,
@@ -95,9 +96,6 @@ class Answers:
         daemon = self._daemon
         found = view.notices(daemon.settings, backends, daemon.credentials, now)
         found += view.stores(ledger, daemon.state.error, log)
-        if daemon.config_error:
-            title = f"the last reload was refused: {daemon.config_error}"
-            found.append(api.Notice("config-refused", title, "claude-failover config check"))
         alerts = daemon.observers.desk.active() if daemon.observers is not None else ()
         return (*found, *view.raised(alerts, found))
 

@@ -257,14 +257,13 @@ async def test_a_price_file_is_in_force(home: Home) -> None:
         prices.write_text("models: {claude-opus-5-5: {input: free}}\n")
         with pytest.raises(ConfigError):
             await daemon.ask(lambda client: client.reload())
-        status = await daemon.status()
-        assert [notice.code for notice in status.needs_you] == ["config-refused"]
+        assert "prices" in (await daemon.status()).config_error
         prices.write_text("models: {claude-opus-5-5: {input: 9}}\n")
         await daemon.ask(lambda client: client.reload())
         answer = await daemon.ask(lambda client: client.models())
         opus = next(one for one in answer.entries if one.claude_id == "claude-opus-5-5")
         assert opus.input_usd_per_mtok == 9.0
-        assert (await daemon.status()).needs_you == ()
+        assert (await daemon.status()).config_error == ""
 
 
 async def test_an_alert_runs_the_owners_command(home: Home) -> None:
