@@ -11,7 +11,8 @@ from claude_failover.core.gates import Gate
 from claude_failover.core.models import Catalog
 from claude_failover.core.policy import PolicyView
 from claude_failover.core.prices import PriceTable
-from claude_failover.core.repair import Denial, Remedy
+from claude_failover.core.refusals import Remedy
+from claude_failover.core.repair import Denial
 from claude_failover.core.settings import Backend, Settings
 from claude_failover.core.spend import SpendView
 from claude_failover.core.types import BackendName, Epoch, Instant, Kind, Monotonic, Reason, Seconds, Surface
