@@ -140,11 +140,14 @@ class Exchange:
     def bypass(self, now: Instant) -> list[Command]:
         """Our own code has failed: close the books on what is open; what the client gets is the shell's affair.
 
+        Before the commit :attr:`request` stays: the shell sends it to the primary as it came.
+
         Returns:
             Only what is to be written down.
         """
         self._out = []
         permit, self._permit = self._permit, None
+        original = self.request
         if self.phase is Phase.DONE:
             return self._out
         verdict = Verdict(Outcome.LOCAL, "an error of our own")
@@ -153,6 +156,7 @@ class Exchange:
         elif permit is not None:
             self._give_back(permit, verdict, now)
         self._conclude("aborted" if self.committed else "bypassed", now, self._counsel.settings.primary.name)
+        self.request = original
         return self._out
 
     # --- choosing --------------------------------------------------------------------------------

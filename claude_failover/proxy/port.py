@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 from claude_failover import events
 from claude_failover.clock import Clock
 from claude_failover.core import failures, gate, headers
-from claude_failover.core.commands import AttemptEnded, BodyReceived, ClientRequest
+from claude_failover.core.commands import AttemptEnded, BodyReceived, ClientRequest, Failure
 from claude_failover.core.counsel import Counsel
 from claude_failover.core.exchange import Exchange
 from claude_failover.core.facts import session_budget
@@ -329,5 +329,7 @@ def _busy(*, draining: bool) -> web.Response:
 
 
 def _unreachable(ended: AttemptEnded) -> web.Response:
+    if ended.failure is Failure.CREDENTIALS:
+        return error_answer(401, "authentication_error", f"claude-failover: {ended.detail}")
     message = f"claude-failover: the Claude API cannot be reached ({ended.detail or ended.failure})"
     return error_answer(502, "api_error", message)
