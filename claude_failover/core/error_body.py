@@ -28,6 +28,10 @@ MAX_DETAIL = 160
 _REQUEST_ID = re.compile(r"[\w.:/=+-]{1,128}\Z", re.ASCII)
 _UNWRAP = re.compile(r"\s*the model returned the following errors:\s*", re.IGNORECASE)
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_WORD = re.compile(r"[^\s'\"`,;()\[\]{}<>]{24,}")
+_TELLING = re.compile(r"(?:arn:aws|req_|https?://|[A-Za-z]{1,60}(?:Exception|Error)\b)|[a-z0-9._:/@|*-]+\Z")
+"""Long words that say what went wrong: ARNs, request ids, addresses, exceptions, field paths, model ids. Any other is
+data: a key of a shape that no pattern knows, or a piece of what was asked."""
 _QUOTED = re.compile(r"(['\"`])[^'\"`]{48,}\1")
 
 
@@ -102,12 +106,14 @@ def short(text: str, limit: int = MAX_DETAIL) -> str:
     """Make one bounded line for people out of an upstream's text.
 
     The first line only: AWS appends the canonical request, session token included, to a refused signature's message.
-    Long quotations are left out, because a validator may quote the prompt; what looks like a secret is masked.
+    Long quotations and long words of no known kind are left out, because a validator may quote the prompt, and a
+    careless gateway what it was sent; what looks like a secret is masked.
     """
     lines = text.strip().splitlines()
     line = lines[0].split("The Canonical String", 1)[0] if lines else ""
     line = redact(line[: 8 * limit])
     line = _QUOTED.sub(r"\1…\1", _SPACE.sub(" ", line)).strip()
+    line = _WORD.sub(lambda word: word[0] if _TELLING.match(word[0]) else "…", line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -121,6 +121,12 @@ def test_an_exception_name_loses_its_namespace_and_its_address(text: str, name: 
         ("does not match. The Canonical String for this request should have been POST", "does not match."),
         (f"messages.0: Input '{'secret plan ' * 10}' is not valid", "messages.0: Input '…' is not valid"),
         ("`temperature` is deprecated for this model", "`temperature` is deprecated for this model"),
+        ("token IQoJb3JpZ2luX2VjEXAMPLE/AAAA+BBBB== has expired", "token … has expired"),
+        ("the key is 'Ab1/Cd2+Ef3Gh4Ij5Kl6Mn7Op8Qr9', unknown", "the key is '…', unknown"),
+        ("aVeryLongWordOfThePromptThatSomebodyQuotes: bad", "… bad"),
+        ("User: arn:aws:sts::123456789012:assumed-role/Admin/me is not authorized",) * 2,
+        ("see https://docs.example.com/en/A-Long-Page-Of-Words, or req_011CSHoEeqs5C35K2UUqR7Fy",) * 2,
+        ("ServiceQuotaExceededException: global.anthropic.claude-opus-5-5-v1:0",) * 2,
     ],
 )
 def test_a_detail_is_one_line_without_secrets_and_without_the_prompt(text: str, line: str) -> None:
