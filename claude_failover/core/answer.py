@@ -13,6 +13,7 @@ event and data) and, for an event-stream frame of an unknown sort, ``unknown``.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,8 +56,12 @@ class AnswerEvent:
 class AnswerReader(Protocol):
     """Reads one answer's body. :meth:`feed` until the commit, :meth:`commit` once, :meth:`relay` from then on."""
 
-    def feed(self, data: bytes) -> list[AnswerEvent]:
-        """Take bytes, return the whole events in them; after a ``malformed`` one nothing follows."""
+    def feed(self, data: bytes, until: Collection[str] = ()) -> list[AnswerEvent]:
+        """Take bytes, return the whole events in them; after a ``malformed`` one nothing follows.
+
+        After the first event of a type in *until* a reader may stop: whoever asks so commits at that event, and what
+        came after it is for :meth:`relay`, which reads less of each event.
+        """
         ...
 
     def commit(self) -> bytes:
@@ -121,19 +126,19 @@ class SseReader:
         self._scanner = sse.Scanner(_kind_of, NOTABLE, _WITHHELD)
         self._committed = False
         self._dead = False
-        self._rest = b""
+        self._stopped = False
 
-    def feed(self, data: bytes) -> list[AnswerEvent]:
+    def feed(self, data: bytes, until: Collection[str] = ()) -> list[AnswerEvent]:
         """See :meth:`AnswerReader.feed`."""
         events: list[AnswerEvent] = []
         if self._dead:
             return events
-        blocks = self._splitter.feed(data)
-        for at, block in enumerate(blocks, 1):
+        self._splitter.put(data)
+        while (block := self._splitter.next()) is not None:
             events.append(_checked(sse.parse(block)))
-            if events[-1].type == MALFORMED:
-                self._dead = True
-                self._rest = b"".join(blocks[at:])
+            if events[-1].type == MALFORMED or events[-1].type in until:
+                self._dead = events[-1].type == MALFORMED
+                self._stopped = True
                 return events
         if self._splitter.overflow:
             self._dead = True
@@ -144,9 +149,9 @@ class SseReader:
         """See :meth:`AnswerReader.commit`."""
         self._committed = True
         self._dead = self._splitter.overflow
-        self._scanner = sse.Scanner(_kind_of, NOTABLE, _WITHHELD, self._rest + self._splitter.pending, _UNREAD)
-        # What followed a malformed event was not read yet: the next relay does.
-        return b"" if self._rest else self._scanner.scan(b"")[0]
+        self._scanner = sse.Scanner(_kind_of, NOTABLE, _WITHHELD, self._splitter.pending, _UNREAD)
+        # What followed the last event of feed was not read yet: the next relay does.
+        return b"" if self._stopped else self._scanner.scan(b"")[0]
 
     def relay(self, data: bytes) -> tuple[bytes, list[AnswerEvent]]:
         """See :meth:`AnswerReader.relay`. A malformed event is relayed as it came, and reported."""
@@ -192,8 +197,9 @@ class FrameReader:
         self._decoder = eventstream.Decoder()
         self._dead = False
 
-    def feed(self, data: bytes) -> list[AnswerEvent]:
-        """See :meth:`AnswerReader.feed`."""
+    def feed(self, data: bytes, until: Collection[str] = ()) -> list[AnswerEvent]:
+        """See :meth:`AnswerReader.feed`; a frame is decoded whole before and after the commit, so it stops nowhere."""
+        del until
         events: list[AnswerEvent] = []
         if self._dead:
             return events

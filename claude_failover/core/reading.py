@@ -114,7 +114,7 @@ def take(attempt: Attempt, data: bytes, now: Instant, streaming: bool, *, opened
             return None
         ended = judge(attempt, Failure.PROTOCOL, now, streaming=streaming, opened=opened)
         return Failed(ended.verdict, close=True) if isinstance(ended, Failed) else ended
-    events = attempt.reader.feed(data)
+    events = attempt.reader.feed(data, PROOFS)
     for index, event in enumerate(events):
         if event.type in PROOFS and attempt.started:
             return _prove(attempt, events[index:], now)

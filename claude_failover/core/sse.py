@@ -95,33 +95,49 @@ class Splitter:
         self.overflow = False
         self._limit = limit
         self._buffer = bytearray()
+        self._start = 0
         self._searched = 0
+        self._plain = True
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes, return the events that they complete."""
-        if self.overflow:
-            return []
+        self.put(data)
         blocks: list[bytes] = []
+        while (block := self.next()) is not None:
+            blocks.append(block)
+        return blocks
+
+    def put(self, data: bytes) -> None:
+        """Take bytes; :meth:`next` gives the events in them, one by one."""
+        if self.overflow:
+            return
+        if self._start:
+            del self._buffer[: self._start]
+            self._start = 0
         self._buffer += data
-        work = self._buffer
-        plain = b"\r" not in work
-        start = 0
-        while (end := _end(work, max(_content(work, start), self._searched), plain=plain)) >= 0:
+        self._plain = b"\r" not in self._buffer
+
+    def next(self) -> bytes | None:
+        """The next whole event; ``None`` if more bytes are needed, or none will help (:attr:`overflow`)."""
+        if self.overflow:
+            return None
+        work, start = self._buffer, self._start
+        end = _end(work, max(_content(work, start), self._searched), plain=self._plain)
+        if 0 <= end <= start + self._limit:
             self._searched = 0
-            if end - start > self._limit:
-                break
-            blocks.append(bytes(work[start:end]))
-            start = end
+            self._start = end
+            return bytes(work[start:end])
         del work[:start]
-        self.overflow = len(work) > self._limit
+        self._start = 0
+        self.overflow = end >= 0 or len(work) > self._limit
         # An end has at most four bytes, of which three may have come. Never search before the content, though.
         self._searched = max(len(work) - 3, 0)
-        return blocks
+        return None
 
     @property
     def pending(self) -> bytes:
-        """The bytes of the event that is not complete yet."""
-        return bytes(self._buffer)
+        """The bytes that :meth:`next` has not given out: an incomplete event, unless it was asked too seldom."""
+        return bytes(self._buffer[self._start :])
 
 
 def truncated(rest: bytes) -> str | None:
