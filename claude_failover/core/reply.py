@@ -44,10 +44,9 @@ class Telling(StrEnum):
 def telling_for(client: ClientRequest) -> Telling:
     """Choose what loses the user least, by client; measured, see docs/after-the-commit.md.
 
-    Claude Code repeats the turn, streaming, after an aborted connection in every version
-    measured; an error event makes 2.1.330 repeat it without streaming and 2.1.197 show the
-    error and stop. Other clients (the SDKs) raise a typed error on the event and only a
-    transport error on the abort.
+    Claude Code 2.1.330 repeats the turn as a stream after an aborted connection, and as one whole
+    answer, in front of a still screen, after an error event; 2.1.197 makes no difference. Other
+    clients (the SDKs) raise a typed error on the event and only a transport error on the abort.
     """
     agent = headers.get(client.headers, "user-agent") or ""
     return Telling.ABORT if agent.startswith("claude-cli/") else Telling.ERROR_EVENT

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from claude_failover.core.types import Surface
+from claude_failover.core.types import Surface, Usage
 from claude_failover.drill.bedrock import SimulatedBedrock
 from claude_failover.drill.bedrock_access import ACCESS_KEY, SECRET_KEY
 from claude_failover.drill.claude_api import API_KEY, OAUTH_TOKEN, SimulatedClaude
@@ -59,10 +59,17 @@ class WatchedClaude(SimulatedClaude):
     def __init__(self, *steps: Step) -> None:
         super().__init__(*steps)
         self.refusals: list[Refusal] = []
+        self.ended_at: list[float] = []
+        """When the last byte of each answer was sent, on the event loop's clock."""
 
     def _refuse(self, refusal: Refusal, request: Seen) -> Reply:
         self.refusals.append(refusal)
         return super()._refuse(refusal, request)
+
+    def _account(self, visible: Usage | None, complete: bool) -> None:
+        if visible is not None:
+            self.ended_at.append(asyncio.get_running_loop().time())
+        super()._account(visible, complete)
 
 
 @dataclass(frozen=True, slots=True)

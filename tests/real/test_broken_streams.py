@@ -1,0 +1,34 @@
+"""Holds the table of docs/after-the-commit.md: a client that changes its mind about broken streams is noticed here."""
+
+from __future__ import annotations
+
+import pytest
+
+from claude_failover.core.commands import ClientRequest
+from claude_failover.core.reply import Telling, telling_for
+from tests.real.broken_streams import PLACES, Then, Way, documented, measure_all
+from tests.real.clients import NEWEST, ClaudeCode
+
+pytestmark = pytest.mark.timeout(240)
+
+
+async def test_clients_still_take_broken_streams_as_the_document_says(newest: ClaudeCode, older: ClaudeCode) -> None:
+    rows = await measure_all([newest, older])
+    measured = {(row.version, row.place, str(row.way)): row for row in rows}
+    written = {(version, place, way): then for version, place, way, then, *_ in documented()}
+    assert {key: str(row.then) for key, row in measured.items()} == written
+    # The user's side of it: never a tool that ran twice, never two errors for one break, and with the newest no error.
+    assert all(row.ran <= 1 for row in rows)
+    assert all(row.requests <= 2 for row in rows)
+    assert [row for row in rows if row.version == NEWEST and row.is_error] == []
+
+
+def test_what_we_do_is_what_the_measurement_favours() -> None:
+    """Where the two ways differ for the newest client, the aborted connection is the one that streams."""
+    written = {(version, place, way): then for version, place, way, then, *_ in documented()}
+    for place in PLACES:
+        aborted, event = (written[NEWEST, place, str(way)] for way in (Way.ABORT, Way.EVENT))
+        assert aborted == event or (aborted, event) == (Then.REPEATS, Then.REPEATS_WHOLE)
+    agent = (("user-agent", f"claude-cli/{NEWEST} (external, cli)"),)
+    assert telling_for(ClientRequest("cfr_1", "/v1/messages", agent, b"")) is Telling.ABORT
+    assert telling_for(ClientRequest("cfr_1", "/v1/messages", (), b"")) is Telling.ERROR_EVENT
