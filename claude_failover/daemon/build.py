@@ -95,12 +95,12 @@ def generate(
         standing: What outlives it.
         clock: The daemon's.
         environ: For credentials, endpoints and proxies.
-        anew: Read the AWS credentials again, whatever is known of them.
+        anew: Read the AWS credentials and the price file again, whatever is known of them.
 
     Raises:
         ConfigError: A setting cannot be used; nothing has changed.
     """
-    prices = price_table(settings)
+    prices = price_table(settings) if anew else standing.prices
     bedrock = [backend for backend in settings.backends if backend.kind is Kind.BEDROCK]
     asked = {backend.name: (backend.profile, backend.region) for backend in bedrock}
     kept = set() if anew else {name for name in asked if standing.asked.get(name) == asked[name]}

@@ -43,7 +43,7 @@ from claude_failover.proxy.server import Server
 BACKLOG: Final = 2048
 """aiohttp's 128 makes a thousand clients that start at once wait a second for their SYN to be sent again (measured)."""
 
-GLANCE: Final = 0.3
+GLANCE: Final = 0.25
 """Seconds that the start waits for AWS credentials, so that it can say what is missing; they are looked for anyway."""
 
 LOOK_AGAIN: Final = 10.0

@@ -16,7 +16,7 @@ from claude_failover.core.gates import ANY_MODEL
 from claude_failover.core.models import Catalog
 from claude_failover.core.settings import Backend, Settings
 from claude_failover.core.types import BackendName, Kind
-from claude_failover.metrics import Metrics
+from claude_failover.daemon.late import LateMetrics
 
 if TYPE_CHECKING:
     from claude_failover.daemon.life import Daemon
@@ -37,7 +37,7 @@ class Observers:
         self._daemon = daemon
         self.window = events.EventsWindow()
         self.desk = Desk(settings.alerts)
-        self.metrics = Metrics(
+        self.metrics = LateMetrics(
             settings.primary.name,
             _models(daemon.world.current.counsel.catalog),
             daemon.readings.take,

@@ -94,6 +94,8 @@ class Upkeep:
         """After the start, a reload, a sleep: have at hand what the first failover would have to load, for ever."""
         daemon = self._daemon
         await self.attempt(daemon.accounts.remember)
+        if daemon.observers is not None:
+            await self.attempt(daemon.observers.metrics.load)
         while True:
             await daemon.fresh.wait()
             daemon.fresh.clear()
