@@ -258,6 +258,7 @@ class Exchange:
             self._send_head(status, (*head, *stamp))
         self._move(Phase.COMMITTED)
         self.request = None
+        facts.free(self._facts)
         self._account.answered_by = attempt
         self._account.step(now, "committed", attempt.backend.name)
         self._send(data, now)
@@ -335,6 +336,7 @@ class Exchange:
     def _conclude(self, outcome: str, now: Instant, answered: BackendName | None = None) -> None:
         self._move(Phase.DONE)
         self.request = None
+        facts.free(self._facts)
         primary = self._counsel.settings.primary.name
         self._out.append(Conclude(self._account.conclude(outcome, primary, answered, now)))
 

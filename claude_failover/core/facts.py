@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -30,21 +30,53 @@ PATIENCE_MARGIN: Final = Seconds(30.0)
 FAMILIES: Final = ("opus", "sonnet", "haiku", "fable", "mythos")
 
 
+class Estimates(Mapping[BackendName, int]):
+    """The worst case at each backend that costs us money; worked out when it is asked for.
+
+    A healthy primary's requests never ask, and looking through a body costs as much as parsing it.
+    """
+
+    def __init__(
+        self, backends: Iterable[Backend], body: bytes, work_out: Callable[[Backend, PromptBound], int]
+    ) -> None:
+        self._backends = {backend.name: backend for backend in backends}
+        self._body = body
+        self._work_out = work_out
+        self._bound: PromptBound | None = None
+        self._known: dict[BackendName, int] = {}
+
+    def __getitem__(self, name: BackendName) -> int:
+        if name not in self._known:
+            backend = self._backends[name]
+            self._bound = self._bound or prompt_bound(self._body)
+            self._known[name] = self._work_out(backend, self._bound)
+        return self._known[name]
+
+    def free(self) -> None:
+        """Let go of the request's body: nothing is asked after the commit."""
+        self._body = b""
+        self._backends = {name: self._backends[name] for name in self._known}
+
+    def __iter__(self) -> Iterator[BackendName]:
+        return iter(self._backends)
+
+    def __len__(self) -> int:
+        return len(self._backends)
+
+
 def gather(request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[BackendName, bool]) -> RequestFacts:
     """Collect what does not change while the request lives."""
     settings = counsel.settings
     model = counsel.catalog.normalise(peek.model)
     unservable: dict[BackendName, str] = {}
-    estimates: dict[BackendName, int] = {}
-    bound: PromptBound | None = None
+    spending: list[Backend] = []
     for backend in settings.backends:
         if backend.kind is Kind.BEDROCK:
             target = counsel.catalog.resolve(model, backend)
             if isinstance(target, Unmapped):
                 unservable[backend.name] = target.why
         if settings.cost_tracking.enabled and paid.get(backend.name, False) and _ours_to_spend(backend, request):
-            bound = bound or prompt_bound(request.body)
-            estimates[backend.name] = _worst_case(counsel, backend, model, peek, bound)
+            spending.append(backend)
     name = headers.get(request.headers, headers.FORCE)
     forced = next((backend.name for backend in settings.backends if backend.name == name), None)
     return RequestFacts(
@@ -57,7 +89,7 @@ def gather(request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[B
         forced=forced,
         stays=peek.stays if peek.valid else "not a Messages request",
         unservable=unservable,
-        estimates=estimates,
+        estimates=Estimates(spending, request.body, lambda one, bound: _worst_case(counsel, one, model, peek, bound)),
         patience=_patience(request),
         session_limit_nusd=session_budget(request.headers),
     )
@@ -112,6 +144,12 @@ def _patience(request: ClientRequest) -> Seconds:
     if not 0 < seconds <= CLIENT_PATIENCE:
         seconds = CLIENT_PATIENCE
     return Seconds(max(0.0, seconds - PATIENCE_MARGIN))
+
+
+def free(facts: RequestFacts) -> None:
+    """Let go of the request's body."""
+    if isinstance(facts.estimates, Estimates):
+        facts.estimates.free()
 
 
 def at(facts: RequestFacts, started: Instant, now: Instant) -> RequestFacts:
