@@ -12,7 +12,7 @@ import random
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -109,12 +109,11 @@ class Laboratory:
 
     async def check_nothing_left(self) -> None:
         """As many descriptors as before, nobody connected, nothing in flight."""
+        now = await self.settle()
         for _ in range(20):
-            now = await self.settle()
-            if len(now) <= len(self.baseline):
-                break
-        else:
-            raise AssertionError(f"SEED={SEED}: open at the end {now}, before {self.baseline}")
+            if len(now) > len(self.baseline):
+                now = await self.settle()
+        assert len(now) <= len(self.baseline), f"SEED={SEED}: open at the end {now}, before {self.baseline}"
         assert (self.claude.open_connections, self.bedrock.open_connections) == (0, 0), f"SEED={SEED}"
 
     def rows(self) -> list[dict[str, Any]]:
@@ -126,7 +125,6 @@ class Laboratory:
 async def laboratory(
     over: Mapping[str, Any] | None = None,
     *,
-    prepare: Callable[[SimulatedClaude, SimulatedBedrock], None] = lambda _c, _b: None,
     claude: SimulatedClaude | None = None,
 ) -> AsyncIterator[Laboratory]:
     """Simulators, a daemon, a client; warmed up with one request to each backend."""
@@ -145,7 +143,6 @@ async def laboratory(
                         told = await lab.ask(Turn("Warm up.", headers={"x-claude-failover-force": name}))
                         assert told.said.by == name, told
                     lab.baseline = await lab.settle()
-                    prepare(first, second)
                     try:
                         yield lab
                     finally:

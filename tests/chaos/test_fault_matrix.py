@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -123,12 +124,12 @@ def cells(section: str) -> list[Cell]:
     elif section == "broken":
         for fault, (before, after, start, middle) in BROKEN.items():
             outage = (before, after, start, middle) == (None,) * 4
-            for turn, when, step in (
+            for turn, when, played in (
                 (STREAM, "before", before), (STREAM, "after", after), (WHOLE, "before", start),
                 (WHOLE, "in mid-body", middle),
             ):  # fmt: skip
-                if step is not None:
-                    add(fault, turn, when, claude_always=step, settings=IMPATIENT)
+                if played is not None:
+                    add(fault, turn, when, claude_always=played, settings=IMPATIENT)
                 elif outage and when == "before":
                     add(fault, turn, when, outage=True)
     else:
@@ -152,7 +153,7 @@ def class_of(seconds: float | None) -> str:
 def line(cell: Cell, result: Result) -> str:
     """One line of the table."""
     fault, kind, when, _ = cell
-    seen = result.saw if len(result.saw) <= 90 else f"{result.saw[:89]}…"
+    seen = textwrap.shorten(result.saw, 90, placeholder=" …")
     return (
         f"| {fault} | {kind} | {when} | {seen} | {class_of(result.rescue_s)} | "
         f"{result.claude_attempts} | {result.bedrock_attempts} |"

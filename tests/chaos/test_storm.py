@@ -52,8 +52,10 @@ def misbehaving(purpose: str, share: float, refusals: dict[str, Step]) -> Dealer
 
 async def test_every_client_gets_one_answer_or_one_honest_error() -> None:
     rng = dice("storm")
-    passing = {name: make() for name, make in claude_faults.CATALOGUE.items() if not name.startswith("client-")}
-    there = {name: bedrock_faults.CATALOGUE[name]() for name in PASSING}
+    passing: dict[str, Step] = {
+        name: make() for name, make in claude_faults.CATALOGUE.items() if not name.startswith("client-")
+    }
+    there: dict[str, Step] = {name: bedrock_faults.CATALOGUE[name]() for name in PASSING}
     async with laboratory(IMPATIENT) as lab:
         lab.claude.script.default = misbehaving("storm/claude", 0.5, passing)
         lab.bedrock.script.default = misbehaving("storm/bedrock", 0.2, there)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from claude_failover.drill import claude_faults
-from claude_failover.drill.script import Answer, Refusal, Seen, Wire
+from claude_failover.drill.script import Answer, Seen, Step, Wire
 from tests.chaos.laboratory import conversation, dice, laboratory, summed
 
 CLIENTS = 30
@@ -14,10 +15,8 @@ CLIENTS = 30
 async def test_a_limited_claude_gets_one_request_per_probe_interval() -> None:
     """A limit for an hour, of which two seconds are believed: one real request may go each two seconds."""
     limited = claude_faults.plan_limit(resets_in=3600)
-    async with laboratory(
-        {"rate_limit_fallback": {"max_retry_after": 2}},
-        prepare=lambda claude, _: claude.script.always(limited) and None,
-    ) as lab:
+    async with laboratory({"rate_limit_fallback": {"max_retry_after": 2}}) as lab:
+        lab.claude.script.always(limited)
         loop = asyncio.get_running_loop()
         first = await lab.ask(conversation(0))
         assert first.said.by == "bedrock"
@@ -46,10 +45,8 @@ async def test_a_limited_claude_gets_one_request_per_probe_interval() -> None:
 
 
 async def test_while_one_request_tries_the_recovering_claude_everybody_else_stays_away() -> None:
-    async with laboratory(
-        {"rate_limit_fallback": {"max_retry_after": 1}},
-        prepare=lambda claude, _: claude.script.always(claude_faults.plan_limit(resets_in=3600)) and None,
-    ) as lab:
+    async with laboratory({"rate_limit_fallback": {"max_retry_after": 1}}) as lab:
+        lab.claude.script.always(claude_faults.plan_limit(resets_in=3600))
         await lab.ask(conversation(0))
         # From now on the Claude API answers again, but takes two seconds to begin.
         lab.claude.script.always(Answer(wire=Wire(before_head=2.0)))
@@ -67,7 +64,7 @@ async def test_while_one_request_tries_the_recovering_claude_everybody_else_stay
 
 async def test_waves_of_overloads_and_limits_are_invisible() -> None:
     rng = dice("waves")
-    moods = {
+    moods: dict[str, Callable[[], Step]] = {
         "good": Answer,
         "overloaded": claude_faults.overloaded,
         "throttled": lambda: claude_faults.throttle(1),
@@ -77,13 +74,13 @@ async def test_waves_of_overloads_and_limits_are_invisible() -> None:
     }
     mood = ["good"]
 
-    def deal(_: Seen) -> Answer | Refusal:
+    def deal(_: Seen) -> Step:
         return moods[mood[0]]()
 
     async with laboratory(
         {"rate_limit_fallback": {"max_retry_after": 3}, "retry_policy": {"OverloadedError": {"max_wait": 0.5}}},
-        prepare=lambda claude, _: setattr(claude.script, "default", deal),
     ) as lab:
+        lab.claude.script.always(deal)
 
         async def weather() -> None:
             while True:
