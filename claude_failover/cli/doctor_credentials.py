@@ -111,19 +111,14 @@ async def _credentials(
         listed.append(good("aws.credentials", said))
         return keys
     left = keys.expires - patient.invocation.clock.now().wall
-    if left <= 0:
-        listed.append(failed("aws.credentials", f"{said}: expired", _renew(backend)))
-    elif left < SOON and keys.source.startswith(("env", "shared-credentials")):
+    said += f", for another {spell(left)}"
+    if keys.api_key is not None and left < SOON:
         listed.append(
-            warning("aws.credentials", f"{said}, for another {spell(left)}; nothing renews them", _renew(backend))
+            warning("aws.credentials", f"{said}; nothing renews it", "claude-failover token set bedrock (another key)")
         )
     else:
-        listed.append(good("aws.credentials", f"{said}, for another {spell(left)}"))
+        listed.append(good("aws.credentials", said))
     return keys
-
-
-def _renew(backend: Backend) -> str:
-    return f"aws sso login --profile {backend.profile}" if backend.profile else "aws sso login"
 
 
 async def _region(backend: Backend, provider: AwsProvider, listed: list[Finding]) -> str:

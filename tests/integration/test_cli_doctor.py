@@ -10,8 +10,10 @@ import re
 import socket as sockets
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ import pexpect
 import pytest
 
 from claude_failover.clock import SystemClock
-from claude_failover.control.status import BackendStatus, Notice, Severity, Status
+from claude_failover.control import claim
+from claude_failover.control.status import BackendStatus, Notice, Severity, Status, Store
 from claude_failover.core.types import Epoch, Instant
-from claude_failover.drill.script import Answer, Refusal, Seen, text
+from claude_failover.drill.script import Answer, Refusal, Seen, cut, text
 from tests.aws_account import ARN, SimulatedAccount
 from tests.control_fakes import FakeDaemon, clean_environment, cli_async, sample_status, serving, short_directory
 from tests.fakes import aws_environment, simulated_claude
@@ -157,6 +160,18 @@ async def test_a_daemon_of_another_version_and_what_it_needs(home: Path) -> None
     assert found.fix("daemon.version") == "claude-failover restart"
     assert "unknown key" in found.of("daemon.config")[0][1]
     assert found.of("daemon.needs_you") == [("failed", "the pin does not match")]
+
+
+async def test_a_daemon_that_holds_the_lock_and_is_silent_and_one_that_cannot_write(home: Path) -> None:
+    (home / "cf/state").mkdir(mode=0o700)
+    lock = claim.acquire(home / "cf/state/daemon.lock")
+    silent = await doctor(home)
+    async with daemon(home, sample_status(log=Store("/somewhere/daemon.log", ok=False, detail="No space left"))):
+        full = await doctor(home)
+    lock.release()
+    assert f"pid {os.getpid()} holds the lock and does not answer" in silent.of("daemon.running")[0][1]
+    assert silent.fix("daemon.running") == "claude-failover restart"
+    assert full.of("daemon.store") == [("failed", "/somewhere/daemon.log: cannot be written: No space left")]
 
 
 async def test_a_daemon_without_this_shells_credentials_is_told_apart_from_a_shell_without(home: Path) -> None:
@@ -324,6 +339,23 @@ async def test_an_expired_sso_login_says_what_to_type(home: Path) -> None:
     assert found.fix("aws.credentials") == "aws sso login --profile work"
 
 
+def short_term_key(seconds: float) -> str:
+    """A Bedrock API key of the short-term kind that began an hour ago and ends in *seconds*."""
+    began = datetime.fromtimestamp(SystemClock().now().wall - 3600, UTC)
+    url = f"bedrock.amazonaws.com/?Action=CallWithBearerToken&X-Amz-Date={began:%Y%m%dT%H%M%SZ}"
+    return "bedrock-api-key-" + b64encode(f"{url}&X-Amz-Expires={3600 + seconds:.0f}&Version=1".encode()).decode()
+
+
+async def test_a_key_that_ends_soon_or_has_ended_is_told_with_its_time(home: Path) -> None:
+    soon = await doctor(home, AWS_REGION="us-east-1", AWS_BEARER_TOKEN_BEDROCK=short_term_key(1200))
+    later = await doctor(home, AWS_REGION="us-east-1", AWS_BEARER_TOKEN_BEDROCK=short_term_key(20_000))
+    over = await doctor(home, AWS_REGION="us-east-1", AWS_BEARER_TOKEN_BEDROCK=short_term_key(-60))
+    assert level(soon.of("aws.credentials")) == "warning"
+    assert re.search(r"for another (19|20) min", soon.of("aws.credentials")[0][1])
+    assert level(later.of("aws.credentials")) == "good"
+    assert "has expired" in over.of("aws.credentials")[0][1]
+
+
 async def test_no_region_a_wrong_region_a_scope_from_elsewhere_an_open_endpoint(home: Path) -> None:
     keys = aws_environment()
     del keys["AWS_REGION"]
@@ -485,6 +517,18 @@ async def test_credentials_that_aws_refuses_fail_by_their_name(home: Path) -> No
         found = await doctor(home, "--online", "--yes", **wrong)
     assert "AWS refuses these credentials: InvalidSignature" in found.of("online.identity")[0][1]
     assert "online.features" in found.failed
+
+
+async def test_a_bedrock_that_cannot_be_reached_and_a_stream_that_is_cut(home: Path) -> None:
+    async with simulated_claude() as claude, SimulatedAccount() as account:
+        configure_online(home, claude.url)
+        nowhere = aws_environment(AWS_ENDPOINT_URL_BEDROCK_RUNTIME="http://127.0.0.1:1", AWS_ENDPOINT_URL=account.url)
+        unreachable = await doctor(home, "--online", "--yes", **nowhere)
+        account.script.always(cut("content"))
+        broken = await doctor(home, "--online", "--yes", **aws_environment(AWS_ENDPOINT_URL=account.url))
+    assert "cannot connect" in unreachable.of("online.features")[0][1]
+    assert "online.features" in broken.failed
+    assert "closed the connection" in broken.of("online.features")[0][1]
 
 
 async def test_who_named_an_endpoint_for_bedrock_only_is_not_taken_to_the_public_sts(home: Path) -> None:
