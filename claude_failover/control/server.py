@@ -26,7 +26,7 @@ from typing import Final, Protocol, TypeVar
 
 from aiohttp import web
 
-from claude_failover import __version__
+from claude_failover import __version__, events
 from claude_failover.control import api, claim
 from claude_failover.control.feed import Feed
 from claude_failover.errors import ConfigError, ControlError, FailoverError, UsageError
@@ -174,6 +174,7 @@ class ControlServer:
         """Refuse what no command of ours sends."""
         hosts = request.headers.getall("Host", [])
         if "Origin" in request.headers or "Referer" in request.headers or hosts != [api.HOST]:
+            events.emit("client.refused", why="browser on the control channel")
             raise _RefusedError("the control channel is not for browsers")
         self._peer(request)
 
@@ -181,6 +182,8 @@ class ControlServer:
         """Say who asks; root may, everybody else must be us."""
         peer = peer_of(request.transport)
         if peer is None or peer.uid not in {self._uid, 0}:
+            uid, pid = (None, None) if peer is None else (peer.uid, peer.pid)
+            events.emit("client.refused", why="uid", uid=uid, pid=pid)
             raise _RefusedError("the control channel belongs to another user")
         return peer
 
