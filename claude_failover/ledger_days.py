@@ -19,6 +19,10 @@ LOCAL: Final = "local"
 """The machine's own zone, asked anew for each moment: a laptop travels."""
 
 
+_LAST: Final[dict[str, tuple[Epoch, DayWindow]]] = {}
+"""Per zone the last day that was worked out, and a moment from which it is known to hold: asked for every attempt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Zone:
     """A time zone by name: IANA, ``UTC``, or ``local``."""
@@ -52,6 +56,14 @@ class Zone:
 
     def day(self, moment: Epoch) -> DayWindow:
         """The day that a moment falls on: what :class:`~claude_failover.core.spend.SpendBudget` asks for."""
+        known = _LAST.get(self.name)
+        if known is not None and known[0] <= moment < known[1].ends:
+            return known[1]
+        window = self._work_out(moment)
+        _LAST[self.name] = (moment, window)
+        return window
+
+    def _work_out(self, moment: Epoch) -> DayWindow:
         here = self.at(moment)
         ends = self.begins(here.date() + timedelta(days=1))
         named = (here.tzname() or "local time") if self._zone is None else self.name

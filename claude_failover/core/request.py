@@ -211,7 +211,8 @@ def _stays(body: _Body, headers: Mapping[str, str], *, probe: bool) -> str | Non
         if server_tool(tool.type):
             return f"the server tool {tool.type[:LABEL_MAX]} runs only at the Claude API"
     for message in body.messages:
-        if found := _remote_in(message.content):
+        # Most turns of a long conversation are plain text: not even a call for those.
+        if type(message.content) is list and (found := _remote_in(message.content)):
             return f"{found} can only be read by the Claude API"
     return None
 
