@@ -12,6 +12,7 @@ import struct
 import sys
 import zlib
 from base64 import b64encode
+from typing import cast
 
 import uvloop
 
@@ -102,8 +103,8 @@ class Upstream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are none of asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._have += data
