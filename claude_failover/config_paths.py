@@ -15,6 +15,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,11 @@ def find_paths(config: str | Path | None = None, environ: Mapping[str, str] | No
     else:
         dirs = platformdirs.PlatformDirs(APP, appauthor=False)
         default = dirs.user_config_path / "config.yaml"
-        state, log, runtime = dirs.user_state_path, dirs.user_log_path, dirs.user_runtime_path
+        state, log = dirs.user_state_path, dirs.user_log_path
+        with warnings.catch_warnings():
+            # It warns where no login session has made the directory; that is dealt with below.
+            warnings.simplefilter("ignore")
+            runtime = dirs.user_runtime_path
         if not runtime.parent.is_dir():
             # No login session made it (cron, ssh without logind, containers): $TMPDIR/runtime-UID would be a guess.
             runtime = _short_runtime(state)

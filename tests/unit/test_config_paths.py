@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,16 @@ def test_a_runtime_directory_that_nobody_made_is_replaced(monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
     paths = find_paths(environ={})
     assert paths.runtime_dir.parent == Path("/tmp") / f"cf-{os.geteuid()}"
+
+
+def test_a_machine_without_a_login_session_is_no_reason_to_warn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_paths(environ={}).runtime_dir.is_absolute()
 
 
 def test_a_path_too_long_for_a_socket_is_replaced_by_a_short_one_of_its_own() -> None:
