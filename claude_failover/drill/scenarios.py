@@ -22,7 +22,7 @@ IMPATIENT: Final[Mapping[str, Any]] = {
 HASTY: Final[Mapping[str, Any]] = {"retry_policy": {"RateLimitError": {"max_wait": 0}}}
 """Waits for nobody; in earnest up to a minute, if that is when the first backend may serve again."""
 
-PENNILESS: Final[Mapping[str, Any]] = {"cost_tracking": {"daily_limit": 0.000001, "alert_threshold": 0.000001}}
+PENNILESS: Final[Mapping[str, Any]] = {"cost_tracking": {"daily_limit": 0.01, "alert_threshold": 0.01}}
 
 WHOLE: Final = Turn(stream=False)
 
