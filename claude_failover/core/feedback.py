@@ -92,7 +92,6 @@ def answered(desk: Desk, backend: BackendName, now: Instant) -> list[Transition]
     out = [Transition(TransitionKind.ONLINE, backend, detail=f"{backend} answers again")] if online else []
     for suspicion in proven:
         out += desk.gates.failed(suspicion.spot, suspicion.entry, Outcome.UNREACHABLE, now)
-        desk.gates.released(suspicion.spot, suspicion.entry, now, pause=False)
     return out
 
 

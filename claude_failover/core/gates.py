@@ -195,7 +195,7 @@ class Gates:
         self.cooldowns.worked(spot.backend, spot.model)
         self._denied.pop((spot.backend, spot.model))
         self._denied.pop((spot.backend, ANY_MODEL))
-        self._blocks.pop(spot.backend, None)
+        # A block stays: an old connection may go on serving while new ones meet a wrong certificate.
         breaker = self._breaker(spot)
         end = breaker.succeeded if complete else breaker.served
         changes = end(entry.grant, now.monotonic)

@@ -295,18 +295,17 @@ class Policy:
         )  # fmt: skip
         desk.take_off(Flight(permit, spot, entry))
         if not q.route.forced and q.facts.stays is None:
-            self._note_moves(q, backend, reason)
+            self._note_moves(q, backend)
         return Go(backend, reason, permit, detail=detail)
 
-    def _note_moves(self, q: Question, backend: BackendName, reason: Reason) -> None:
+    def _note_moves(self, q: Question, backend: BackendName) -> None:
         """Remember which backends new requests have left for this one, or that they are back."""
         desk, model, now = self._desk, q.facts.model, q.now
         for before in q.route.base[: q.route.base.index(backend)]:
             look = desk.gates.look(q.spot(before), now)
             if not look.passes and desk.dwells.leave(before, model, look.reason, now):
                 desk.begin_ramp(backend, model, now.monotonic)
-        if reason is not Reason.STICKY:
-            q.said.extend(desk.returned(q.spot(backend), now))
+        q.said.extend(desk.returned(q.spot(backend), now))
 
     def _is_offline(self, q: Question) -> bool:
         """Whether no candidate could be reached; for a request that may go anywhere this is the daemon's state."""

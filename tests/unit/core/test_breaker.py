@@ -286,6 +286,29 @@ def test_a_success_of_a_request_sent_before_the_trip_closes_nothing() -> None:
     assert b.state is State.OPEN
 
 
+def recovered() -> tuple[Breaker, Grant]:
+    """Closed again, with a grant from before it tripped."""
+    b = breaker()
+    early = send(b, 0.0)
+    fail(b, 5, 0.0)
+    b.served(send(b, 15.0), at(15.0))
+    assert b.state is State.CLOSED
+    return b, early
+
+
+def test_after_recovery_old_failures_count_nothing() -> None:
+    b, early = recovered()
+    for _ in range(9):
+        assert b.failed(early, Fault.FAILURE, at(16.0)) == []
+
+
+def test_after_recovery_old_successes_forgive_nothing() -> None:
+    b, early = recovered()
+    fail(b, 4, 16.0)
+    assert b.succeeded(early, at(16.0)) == []
+    assert fail(b, 1, 16.0) != []
+
+
 def test_a_request_sent_in_spite_of_the_open_circuit_proves_recovery() -> None:
     b = opened()
     assert b.served(b.grant(3), at(5.0)) == [Change(State.OPEN, State.CLOSED)]

@@ -18,6 +18,9 @@ M = "claude-opus-5-5"
 SPOT = Spot(CLAUDE, M, "opus")
 
 
+ORDER = {"backend": "bedrock", "model": None, "until": None, "set": None}
+
+
 class World:
     def __init__(self, settings: Settings | None = None) -> None:
         self.clock = FakeClock()
@@ -118,11 +121,14 @@ def test_a_snapshot_is_json_and_comes_back() -> None:
     w.desk.gates.block(CLAUDE, Verdict(Outcome.PIN_FAILED, "other key"), now)
     data = json.loads(json.dumps(w.desk.snapshot()))
     again = World()
+    assert data["schema"] == 1
     again.desk.restore(data, again.clock.now())
     assert again.desk.snapshot() == w.desk.snapshot()
 
 
-@pytest.mark.parametrize("data", [{}, {"schema": 2, "overrides": [{}]}, {"schema": 1}, {"schema": 1, "cooldowns": 7}])
+@pytest.mark.parametrize(
+    "data", [{}, {"schema": 2, "overrides": [ORDER]}, {"schema": 1}, {"schema": 1, "cooldowns": 7}]
+)
 def test_a_snapshot_that_makes_no_sense_is_left_alone(data: dict[str, object]) -> None:
     w = World()
     before = w.desk.snapshot()

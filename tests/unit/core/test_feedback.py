@@ -206,6 +206,29 @@ def test_a_half_open_probe_that_reaches_nobody_waits_for_the_proof() -> None:
     assert w.gate() is Gate.OPEN
 
 
+def test_a_half_open_probe_that_reaches_nobody_waits_for_the_proof_for_a_moment_only() -> None:
+    w = World()
+    for flight in [w.send() for _ in range(5)]:
+        w.end(flight, Outcome.SERVER_ERROR)
+    w.clock.advance(20.0)
+    w.end(w.send(), Outcome.UNREACHABLE)
+    w.clock.advance(9.9)
+    assert w.gate() is Gate.PROBING
+    w.clock.advance(0.1)
+    assert w.gate() is Gate.READY
+
+
+def test_content_alone_does_not_end_a_run_of_failures() -> None:
+    """Streams that begin and are cut, one after the other: the fifth opens the breaker."""
+    w = World()
+    told = []
+    for _ in range(5):
+        flight = w.send()
+        w.commit(flight)
+        told += w.end(flight, Outcome.CUT)
+    assert [t.fields["to"] for t in told] == ["open"]
+
+
 def test_the_first_answer_ends_being_offline() -> None:
     w = World()
     w.end(w.send(), Outcome.UNREACHABLE)
@@ -242,6 +265,15 @@ def test_the_sixth_does_not_count_the_first_five_again() -> None:
     w.commit(w.send(anyway=True))
     assert w.gate() is Gate.AVAILABLE
     assert w.end(w.send(), Outcome.TRANSIENT_LIMIT) == []
+
+
+def test_five_in_exactly_a_minute_are_an_overload() -> None:
+    w = World()
+    told = []
+    for _ in range(5):
+        told += w.end(w.send(), Outcome.TRANSIENT_LIMIT)
+        w.clock.advance(15.0)
+    assert len(told) == 1
 
 
 def test_five_in_more_than_a_minute_are_nothing() -> None:

@@ -201,6 +201,22 @@ def test_an_account_that_is_refused_is_out_for_every_model() -> None:
     assert w.look(Spot(CLAUDE, "other", None)).gate is Gate.DENIED
 
 
+def test_an_account_that_is_served_after_all_is_in_again() -> None:
+    w = World()
+    entry = w.enter()
+    w.gates.deny(SPOT, "not signed up", every_model=True)
+    w.gates.served(SPOT, entry, w.clock.now(), complete=False)
+    assert w.look().passes
+
+
+def test_an_answer_over_an_old_connection_does_not_lift_a_block() -> None:
+    w = World()
+    entry = w.enter()
+    w.block(Outcome.PIN_FAILED)
+    w.gates.served(SPOT, entry, w.clock.now(), complete=True)
+    assert w.look().gate is Gate.BLOCKED
+
+
 def test_a_failed_certificate_blocks_for_five_minutes() -> None:
     w = World()
     told = w.block(Outcome.TLS_FAILED)

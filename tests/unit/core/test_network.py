@@ -15,7 +15,8 @@ def entry(owner: int = 1) -> Entry:
 
 
 def at(seconds: float) -> Monotonic:
-    return Monotonic(seconds)
+    """Seconds after an hour of uptime."""
+    return Monotonic(3600.0 + seconds)
 
 
 def test_another_backends_answer_turns_suspicions_into_failures() -> None:
@@ -35,10 +36,12 @@ def test_its_own_answer_clears_a_backend() -> None:
     assert network.answered(BEDROCK, at(2)) == (False, [])
 
 
-def test_old_suspicions_prove_nothing() -> None:
+def test_suspicions_older_than_a_minute_prove_nothing() -> None:
     network = Network()
-    network.unreachable(AT_CLAUDE, entry(), at(0))
-    assert network.answered(BEDROCK, at(61)) == (False, [])
+    network.unreachable(AT_CLAUDE, entry(1), at(0))
+    network.unreachable(AT_CLAUDE, entry(2), at(1))
+    _, proven = network.answered(BEDROCK, at(61))
+    assert [s.entry.owner for s in proven] == [2]
 
 
 def test_offline_nobody_is_suspected() -> None:

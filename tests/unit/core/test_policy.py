@@ -696,6 +696,24 @@ def test_an_answer_in_between_is_not_offline() -> None:
     assert not request.stop().offline
 
 
+def test_a_backend_that_answers_with_errors_is_not_offline() -> None:
+    w = World()
+    request = w.request()
+    for outcome in (Outcome.UNREACHABLE, Outcome.UNREACHABLE, Outcome.SERVER_ERROR, Outcome.SERVER_ERROR):
+        request.go()
+        request.fail(outcome)
+    assert not request.stop().offline
+
+
+def test_only_failing_credentials_are_not_offline() -> None:
+    w = World(Settings(backends=THREE[:1]))
+    request = w.request()
+    for _ in range(2):
+        request.go()
+        request.fail(Outcome.CREDENTIALS)
+    assert not request.stop().offline
+
+
 def test_with_a_backend_untried_we_are_not_offline() -> None:
     w = World(Settings(timeouts=Timeouts(total_attempts=2)))
     request = w.request()
@@ -835,6 +853,14 @@ def test_a_request_that_stays_is_passed_to_the_primary_whatever_its_state() -> N
     assert (go.backend, go.reason, go.detail) == (CLAUDE, Reason.PRIMARY, "quota probe")
     request.fail(throttled(1.0))
     assert isinstance(request.ask(), Stop), "its client knows how to wait"
+
+
+def test_the_limit_of_a_request_that_stays_is_passed_on_at_once() -> None:
+    w = World()
+    request = w.request(stays="low priority")
+    request.go()
+    request.fail(throttled(20.0))
+    assert request.stop().retry_after == pytest.approx(20.0)
 
 
 def test_an_empty_fallback_list_never_leaves_the_primary() -> None:

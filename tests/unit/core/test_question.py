@@ -167,6 +167,11 @@ def test_another_first_choice_is_preferred_or_follows_a_cut() -> None:
     assert World().ask(route=cut).reason_for(BEDROCK) == (Reason.CUT, "claude cut this conversation's last answer")
 
 
+def test_a_cut_elsewhere_is_no_reason_for_the_primary() -> None:
+    route = Route((CLAUDE, BEDROCK, EU), (CLAUDE, EU, BEDROCK), avoids=EU)
+    assert World().ask(route=route).reason_for(CLAUDE)[0] is Reason.PRIMARY
+
+
 def test_the_summary_names_what_was_tried_and_what_was_seen() -> None:
     w = World()
     w.block(EU)
