@@ -1,0 +1,90 @@
+"""Everything that the real Claude Code sends is something that Bedrock takes, on every surface, streaming and not.
+
+The captures are taken here, from the binary. Their shapes (``shapes.json``) tell when a new client sends something new.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import pytest
+import yaml
+
+from claude_failover.core.commands import ClientRequest, Translated, Untranslatable
+from claude_failover.core.models import Catalog, Target
+from claude_failover.core.repair import Denials
+from claude_failover.core.request import peek
+from claude_failover.core.settings import Backend
+from claude_failover.core.translate import to_bedrock
+from claude_failover.core.types import BackendName, Kind, Surface
+from claude_failover.drill.bedrock import SimulatedBedrock
+from claude_failover.drill.bedrock_access import API_KEY
+from claude_failover.drill.bedrock_models import MODELS
+from claude_failover.drill.playback import Reply
+from claude_failover.drill.script import Seen
+from tests.real.captures import SHAPES, Capture, capture_all, summary
+from tests.real.clients import ClaudeCode
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
+
+CATALOG = Catalog.build(yaml.safe_load((files("claude_failover") / "data" / "models.yaml").read_text("utf-8")), {})
+
+STAYING = {"web search": "web_search"}
+"""Situations one request of which only the Claude API can serve, and the word for why."""
+
+
+@pytest.fixture(scope="module")
+def taken() -> list[Capture]:
+    """Filled by the first test, read by the others."""
+    return []
+
+
+async def test_the_client_sends_what_it_did(newest: ClaudeCode, taken: list[Capture]) -> None:
+    """A difference is news about the client: renew with ``python -m tests.real.captures --write`` and read the diff."""
+    taken += await capture_all(newest)
+    assert json.loads(summary(newest, taken)) == json.loads(SHAPES.read_text("utf-8"))
+
+
+def exists(capture: Capture, surface: str) -> bool:
+    """Whether the model can be called there at all: ids with a version are InvokeModel's alone."""
+    model = CATALOG.normalise(str(capture.body["model"]))
+    named = next(one for one in MODELS.values() if one.claude_id == model)
+    return surface in ("auto", Surface.INVOKE) or not named.arn_versioned
+
+
+async def sent(capture: Capture, surface: str, *, streaming: bool) -> str:
+    """What becomes of a capture: empty if the simulated Bedrock serves it, else who says no, and why."""
+    body = capture.body
+    body.pop("stream", None)
+    data = json.dumps(body | ({"stream": True} if streaming else {})).encode()
+    request = ClientRequest("cfr_1", capture.request.target, capture.request.headers, data)
+    backend = Backend(BackendName("bedrock"), Kind.BEDROCK, region="us-east-1", surface=surface)
+    target = CATALOG.resolve(str(body["model"]), backend)
+    if not isinstance(target, Target):
+        return f"no such model: {target.why}"
+    made = to_bedrock(request, peek(request), target, target.surfaces[0], backend, Denials())
+    if isinstance(made, Untranslatable):
+        return f"stays: {made.why}"
+    assert isinstance(made, Translated)
+    bedrock = SimulatedBedrock(mantle=target.surfaces[0] is Surface.MANTLE)
+    headers = (*made.request.headers, ("authorization", f"Bearer {API_KEY}"))
+    reply = await bedrock.answer(Seen(1, "POST", made.request.target, headers, made.request.body, 1, 0.0))
+    assert isinstance(reply, Reply)
+    assert bedrock.violations == []
+    return "" if reply.status == 200 else f"{reply.status}: {b''.join(part.data for part in reply.parts).decode()}"
+
+
+@pytest.mark.parametrize("streaming", [True, False], ids=["streaming", "whole"])
+@pytest.mark.parametrize("surface", ["auto", *Surface])
+async def test_bedrock_takes_everything_that_claude_code_sends(
+    taken: list[Capture], surface: str, streaming: bool
+) -> None:
+    assert taken, "the captures are taken by the first test of this module"
+    refused = {}
+    for one in (one for one in taken if exists(one, surface)):
+        outcome = await sent(one, surface, streaming=streaming)
+        staying = STAYING.get(one.situation)
+        if outcome and not (staying and outcome.startswith("stays") and staying in outcome):
+            refused[one.situation, one.number] = outcome
+    assert refused == {}
