@@ -61,16 +61,15 @@ def doctor(
             out(diagnosis.render_section(name, findings, colour=coloured()) + "\n")
             sys.stdout.flush()
 
-    with Progress("checking") as progress:
-        for name, check in OFFLINE:
-            progress.tick()
-            take(name, list(check(patient)))
+    for name, check in OFFLINE:
+        take(name, list(check(patient)))
     consented = online and _consent(patient, yes=yes)
     if consented or doctor_credentials.may_ask_who(patient):
         from claude_failover.cli import doctor_online  # noqa: PLC0415 - what talks to servers; most checks do not
 
         with Progress("asking AWS") as progress:
-            take("online", asyncio.run(doctor_online.check(patient, progress.tick, paid=consented)))
+            answers = asyncio.run(doctor_online.check(patient, progress.tick, paid=consented))
+        take("online", answers)
     take("machine", list(doctor_machine.check_machine(patient)))
     if as_json:
         out(diagnosis.render_json(found, online=consented))
