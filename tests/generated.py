@@ -1,4 +1,4 @@
-"""What is written by the code itself: completions, the configuration reference, the CLI reference.
+"""What is written by the code itself: completions, the configuration reference, the CLI reference, parts of pages.
 
 ``make completions`` writes them (``--write``); ``make docs`` compares them (``--check``) and
 follows every link between the pages of ``docs/`` and the README.
@@ -23,6 +23,9 @@ from claude_failover.core.settings import Backend, Settings
 from claude_failover.core.types import BackendName, Kind
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # This runs as a file, too.
+
+from tests import generated_pages  # noqa: E402
 
 GENERATED = "<!-- Written by `make completions`; `make docs` fails if it is out of date. -->"
 
@@ -167,6 +170,7 @@ def files() -> dict[Path, str]:
         ROOT / "docs" / "configuration.md": configuration(),
         ROOT / "docs" / "cli.md": command_line(),
         **{ROOT / "completions" / name: script(shell) for shell, name in FILES.items()},
+        **generated_pages.files(),
     }
 
 
