@@ -76,7 +76,8 @@ def smallest(model: str) -> bytes:
 
 def fullest(model: str) -> bytes:
     """A request with everything that Claude Code's main loop may carry, streamed; its answer is short."""
-    schema = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+    path = {"path": {"type": "string"}}
+    schema = {"type": "object", "properties": path, "required": ["path"], "additionalProperties": False}
 
     def tool(name: str, **more: Any) -> dict[str, Any]:
         return {"name": name, "description": f"{name} a file.", "input_schema": schema, **more}
