@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -89,7 +90,8 @@ def _serve(
         asyncio.get_running_loop().set_exception_handler(events.loop_exception_handler)
         daemon = Daemon(loaded, paths, clock, os.environ, config=config, hub=hub, journal=journal)
         await daemon.start()
-        paths.pid.write_text(f"{os.getpid()}\n", encoding="ascii")
+        with contextlib.suppress(OSError):  # for people only; a full disk must not keep us from serving
+            paths.pid.write_text(f"{os.getpid()}\n", encoding="ascii")
         if ready_fd is not None:
             handshake.tell_ready(ready_fd, pid=os.getpid(), address=daemon.address, notes=daemon.notes())
         try:

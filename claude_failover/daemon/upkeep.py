@@ -6,6 +6,9 @@ Rule: nothing here is waited for by a request, and nothing that fails here ends 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import faulthandler
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +41,9 @@ SETTLE: Final = 0.25
 SLEPT: Final = 5.0
 """Seconds that the wall clock may gain on the monotonic one before the machine counts as having slept."""
 
+STOPPED: Final = 20.0
+"""Seconds without a turn of the event loop after which its stack is wanted."""
+
 LAGGED: Final = 0.25
 """Seconds of lateness of the event loop that are worth a word."""
 
@@ -51,11 +57,18 @@ class Upkeep:
 
     async def run(self) -> None:
         """Look, for ever."""
+        try:
+            await self._run()
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    async def _run(self) -> None:
         clock = self._daemon.clock
         before = clock.now()
         self._drift = before.wall - before.monotonic
         rounds = 0
         while True:
+            watch_for_a_stop()
             await asyncio.sleep(ROUND)
             now = clock.now()
             rounds += 1
@@ -127,3 +140,13 @@ class Upkeep:
             await self._daemon.wake()
         self._drift = drift
         await self._daemon.close_retired()
+
+
+def watch_for_a_stop() -> None:
+    """Have every thread's stack written to stderr (``boot.log``) unless this is called again in time.
+
+    A loop that never turns again can neither answer nor log; this is how one learns where it hangs. Names of
+    functions and lines only, no values.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):  # no stderr, or none of the system's
+        faulthandler.dump_traceback_later(STOPPED, file=sys.__stderr__ or sys.stderr)

@@ -390,6 +390,28 @@ async def test_force_moves_everything_until_its_time_is_over_across_a_restart(ho
             assert (await daemon.post()).headers["x-claude-failover-backend"] == "claude"
 
 
+async def test_a_kind_is_as_good_as_a_name_where_there_is_one_of_it(home: Home) -> None:
+    text = BOTH.format(claude="http://127.0.0.1:9", bedrock="http://127.0.0.1:9")
+    home.configure(text.replace("name: bedrock", "name: aws").replace("name: claude", "name: max"))
+    async with home.running() as daemon:
+        for said_name, meant in (("bedrock", "aws"), ("claude", "max"), ("aws", "aws")):
+            found = await daemon.ask(lambda client, name=said_name: client.force(ForceRequest(name)))  # type: ignore[misc]
+            assert found.override is not None
+            assert found.override.backend == meant
+        assert (await daemon.ask(lambda client: client.force(ForceRequest(None)))).override is None
+
+
+async def test_pooled_connections_are_left_behind_by_a_reload(home: Home) -> None:
+    async with simulated_claude() as claude:
+        home.configure(ALONE.format(claude=claude.url))
+        async with home.running() as daemon:
+            for _ in range(3):
+                assert (await daemon.post()).status == 200
+                await daemon.ask(lambda client: client.reload())
+            assert claude.connections == 3
+            await claude.until(lambda: claude.open_connections == 0, 10)
+
+
 # --- to be killed, and to end ----------------------------------------------------------------------
 
 

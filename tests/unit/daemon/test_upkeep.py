@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -209,3 +210,19 @@ async def test_a_hangup_reloads_and_a_refusal_or_a_bug_waits_for_the_next(
                 await asyncio.sleep(0)
         waiting.cancel()
     assert [event.name for event in said] == ["code.crashed"]
+
+
+async def test_the_stack_of_a_loop_that_stopped_is_asked_for_and_called_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(
+        faulthandler, "dump_traceback_later", lambda after, file: asked.append((after, file is not None))
+    )
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: asked.append("called off"))
+    await rounds(FakeDaemon(), monkeypatch, (1.0, 1.0))
+    assert asked == [(upkeep.STOPPED, True), (upkeep.STOPPED, True), "called off"]
+
+
+def test_without_a_stderr_there_is_nothing_to_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.__stderr__", None)
+    monkeypatch.setattr("sys.stderr", None)
+    upkeep.watch_for_a_stop()
