@@ -29,9 +29,9 @@ _REQUEST_ID = re.compile(r"[\w.:/=+-]{1,128}\Z", re.ASCII)
 _UNWRAP = re.compile(r"\s*the model returned the following errors:\s*", re.IGNORECASE)
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _WORD = re.compile(r"[^\s'\"`,;()\[\]{}<>]{24,}")
-_TELLING = re.compile(r"(?:arn:aws|req_|https?://|[A-Za-z]{1,60}(?:Exception|Error)\b)|[a-z0-9._:/@|*-]+\Z")
-"""Long words that say what went wrong: ARNs, request ids, addresses, exceptions, field paths, model ids. Any other is
-data: a key of a shape that no pattern knows, or a piece of what was asked."""
+_TELLING = re.compile(r"(?:arn:aws|req_|sha256/|https?://|[A-Za-z]{1,60}(?:Exception|Error)\b)|[a-z0-9._:/@|*-]+\Z")
+"""Long words that say what went wrong: ARNs, request ids, addresses, exceptions, field paths, model ids, pins. Any
+other is data: a key of a shape that no pattern knows, or a piece of what was asked."""
 _QUOTED = re.compile(r"(['\"`])[^'\"`]{48,}\1")
 
 

@@ -126,6 +126,7 @@ def test_an_exception_name_loses_its_namespace_and_its_address(text: str, name: 
         ("aVeryLongWordOfThePromptThatSomebodyQuotes: bad", "… bad"),
         ("User: arn:aws:sts::123456789012:assumed-role/Admin/me is not authorized",) * 2,
         ("see https://docs.example.com/en/A-Long-Page-Of-Words, or req_011CSHoEeqs5C35K2UUqR7Fy",) * 2,
+        ("no pinned key: it has sha256/AbCdEfGhIjKlMnOpQrStUvWxYz0123456789abcdef0=",) * 2,
         ("ServiceQuotaExceededException: global.anthropic.claude-opus-5-5-v1:0",) * 2,
     ],
 )
