@@ -107,9 +107,9 @@ def session_budget(lines: Headers) -> int | None:
     try:
         amount = Decimal(said.strip()[:40])
     except InvalidOperation as error:
-        raise ValueError(said[:40]) from error
+        raise ValueError("no amount of US dollars") from error
     if not amount.is_finite() or not 0 <= amount <= MAX_SESSION_BUDGET:
-        raise ValueError(said[:40])
+        raise ValueError("no amount of US dollars")
     return int(amount * NUSD_PER_USD)
 
 

@@ -41,7 +41,8 @@ def open_attempt(
         attempt = _to_primary(backend, go, request, peek, known, index, now)
     if isinstance(attempt, str):
         return attempt
-    skews = [one.verdict.clock_skew for one in tries if one.backend == go.backend]
+    told = [one.verdict.clock_skew for one in tries if one.backend == go.backend]
+    skews = [skew for skew in told if skew is not None]
     assert attempt.command is not None, "a new attempt has its command"
     command = attempt.command
     attempt.command = OpenAttempt(

@@ -243,9 +243,9 @@ def _told(error: ErrorAnswer, kind: Kind) -> Chosen:
 
 def _up_to_date(told: Chosen, error: ErrorAnswer, now: Instant) -> Chosen:
     """A remembered limit with what is left of its ``retry-after``."""
-    until = error.verdict.until
-    left = str(max(1, math.ceil(until - now.wall))) if until is not None else ""
-    lines = tuple((name, left if left and name.lower() == "retry-after" else value) for name, value in told.headers)
+    assert error.verdict.until is not None, "only what holds until then is remembered"
+    left = str(max(1, math.ceil(error.verdict.until - now.wall)))
+    lines = tuple((name, left if name.lower() == "retry-after" else value) for name, value in told.headers)
     return replace(told, headers=lines)
 
 
@@ -263,13 +263,13 @@ def _nobody(stop: Stop, tries: Sequence[Try], kinds: Mapping[BackendName, Kind],
 
 
 def _over_limit(refusal: Refusal, now: Instant, exchange: str) -> Chosen:
-    """The one error of ours that Claude Code must show and must not retry."""
+    """The one error of ours that Claude Code must show and must not retry. A session's budget never resets."""
     return _own(
         429,
         "rate_limit_error",
         refusal.message.removeprefix("claude-failover: "),
         exchange,
-        retry_after=Seconds(max(1.0, refusal.resets - now.wall)),
+        retry_after=None if refusal.session is not None else Seconds(max(1.0, refusal.resets - now.wall)),
         should_retry=False,
         outcome="refused",
         reason=Reason.SPEND_LIMIT,

@@ -70,3 +70,9 @@ def test_to_the_client_the_limits_and_ids_come_back() -> None:
 
 def test_lines_can_be_left_out_by_name() -> None:
     assert headers.without((("A", "1"), ("b", "2"), ("a", "3")), "a") == (("b", "2"),)
+
+
+def test_a_credential_of_the_clients_is_seen_and_not_looked_at() -> None:
+    assert headers.brings_credential((("X-Api-Key", ""),))
+    assert headers.brings_credential((("AUTHORIZATION", "Basic x"),))
+    assert not headers.brings_credential((("x-api-keys", "made-up"),))
