@@ -20,7 +20,7 @@ import aiohttp
 from claude_failover.drill import process
 from claude_failover.drill.bedrock import SimulatedBedrock
 from claude_failover.drill.claude_api import SimulatedClaude
-from claude_failover.drill.client import Told, Turn, converse
+from claude_failover.drill.client import REPEAT_AFTER, Told, Turn, converse
 from claude_failover.drill.process import DaemonProcess
 from claude_failover.drill.scenarios import ALL, HEALTHY, Scenario
 from claude_failover.drill.script import Script
@@ -163,9 +163,9 @@ class Stage:
         history: list[Mapping[str, Any]] = []
         async with aiohttp.ClientSession(trust_env=False) as session:
             for turn in self.scenario.turns:
-                asked = _continued(turn, history)
+                asked = continued(turn, history)
                 heard.append(await converse(session, self._daemon.address, self._daemon.key, asked, PATIENCE))
-                history = _remember(asked, heard[-1][-1])
+                history = remember(asked, heard[-1][-1])
         return self._judge(heard, self._problem(heard))
 
     async def clear(self) -> None:
@@ -177,7 +177,7 @@ class Stage:
         scenario = self.scenario
         rescued = bool(heard) and all(turn[-1].whole for turn in heard)
         return Result(
-            scenario.name, scenario.title, "; then ".join(saw(turn) for turn in _telling(heard)), _rescue(heard),
+            scenario.name, scenario.title, "; then ".join(saw(turn) for turn in _telling(heard)), rescue(heard),
             self.claude.count, self.bedrock.count, rescued, not problem, problem,
         )  # fmt: skip
 
@@ -205,7 +205,7 @@ def _both(attempts: tuple[int, int]) -> str:
     return f"{attempts[0]} at Claude and {attempts[1]} at Bedrock"
 
 
-def _continued(turn: Turn, history: list[Mapping[str, Any]]) -> Turn:
+def continued(turn: Turn, history: list[Mapping[str, Any]]) -> Turn:
     """The next request of the conversation so far."""
     if turn.text:
         return replace(turn, history=tuple(history))
@@ -214,7 +214,7 @@ def _continued(turn: Turn, history: list[Mapping[str, Any]]) -> Turn:
     return replace(turn, history=(*history, {"role": "user", "content": [result]}))
 
 
-def _remember(turn: Turn, told: Told) -> list[Mapping[str, Any]]:
+def remember(turn: Turn, told: Told) -> list[Mapping[str, Any]]:
     """What the next request repeats."""
     asked = [{"role": "user", "content": [{"type": "text", "text": turn.text}]}] if turn.text else []
     return [*turn.history, *asked, {"role": "assistant", "content": list(told.said.blocks)}]
@@ -245,16 +245,12 @@ def _saw_once(told: Told) -> str:
     return f"{told.status}, malformed: {'; '.join(told.said.problems) or 'incomplete'}"
 
 
-def _rescue(heard: list[list[Told]]) -> float | None:
+def rescue(heard: list[list[Told]]) -> float | None:
     """The longest of the turns' times until the first content of the answer that was complete."""
     times = []
     for turn in heard:
         last = turn[-1]
         if not last.whole or last.content_s is None:
             return None
-        times.append(last.content_s + sum(told.ended_s for told in turn[:-1]) + REPEATS * (len(turn) - 1))
+        times.append(last.content_s + sum(told.ended_s for told in turn[:-1]) + REPEAT_AFTER * (len(turn) - 1))
     return max(times, default=None)
-
-
-REPEATS: Final = 0.6
-"""Seconds that the client waits before it repeats a turn (see :mod:`~claude_failover.drill.client`)."""

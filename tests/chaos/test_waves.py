@@ -99,3 +99,28 @@ async def test_waves_of_overloads_and_limits_are_invisible() -> None:
         await lab.daemon.stop()
         assert summed(lab.rows(), "claude") == lab.claude.served
         assert summed(lab.rows(), "bedrock") == lab.bedrock.served
+
+
+async def test_outages_come_and_go() -> None:
+    rng = dice("outages")
+    over = {"circuit_breaker": {"open_for": 1, "max_open_for": 1}, "rate_limit_fallback": {"max_retry_after": 1}}
+    async with laboratory(over) as lab:
+
+        async def weather() -> None:
+            while True:
+                await asyncio.sleep(rng.uniform(0.2, 0.6))
+                async with lab.claude.refusing():
+                    await asyncio.sleep(rng.uniform(0.2, 0.6))
+
+        async with asyncio.TaskGroup() as group:
+            changing = group.create_task(weather())
+            turns = [conversation(n, stream=rng.random() < 0.7) for n in range(400)]
+            told = await lab.crowd(turns, CLIENTS)
+            changing.cancel()
+        cut = [one for one in told if not one.whole]
+        lab.check_answers(cut_allowed=True)
+        assert all(one.cut and one.said.by == "claude" for one in cut), "only an answer that had begun can break off"
+        assert len(cut) < CLIENTS, len(cut)
+        lab.check_simulators()
+        await lab.check_nothing_left()
+        assert await lab.daemon.stop() == 0
