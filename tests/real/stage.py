@@ -120,6 +120,8 @@ class Stage:
     address: str = ""
     key: str = ""
     told: list[Told] = field(default_factory=list)
+    forgiven: bool = False
+    """The client talks to Bedrock by itself here, under its own name: what arrives there is not our doing."""
 
     # --- clients ---
 
@@ -274,7 +276,7 @@ async def scene(
             if daemon:
                 await stack.enter_async_context(_daemon(stage))
             yield stage
-        assert leaks(stage) == []
+        assert stage.forgiven or leaks(stage) == []
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
