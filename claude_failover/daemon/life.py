@@ -35,7 +35,7 @@ from claude_failover.daemon.history import History
 from claude_failover.daemon.observers import Observers
 from claude_failover.daemon.readings import Readings
 from claude_failover.daemon.state import StateFile
-from claude_failover.daemon.upkeep import Upkeep
+from claude_failover.daemon.upkeep import Upkeep, attempt
 from claude_failover.errors import ConfigError, DaemonFailed, FailoverError
 from claude_failover.proxy.port import DataPort, Generation, World
 from claude_failover.proxy.server import Server
@@ -240,16 +240,19 @@ class Daemon:
 
     async def close(self) -> None:
         """Close everything, in the order of the module. Streams that are still open are cut, not finished."""
+        for step in (self._close_port, self.save, self.accounts.close, self._close_observers, self._control.close):
+            await attempt(step)
+
+    async def _close_port(self) -> None:
         if self._server is not None:
             await self._server.cleanup()
         for generation in (*self._retired, self.world.current):
             await _close(generation)
-        await self.save()
-        await self.accounts.close()
+
+    async def _close_observers(self) -> None:
         events.emit("daemon.stopped", pid=os.getpid())
         if self.observers is not None:
             await self.observers.close()
-        await self._control.close()
 
     # --- what upkeep does --------------------------------------------------------------------------
 

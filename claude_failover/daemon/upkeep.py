@@ -73,9 +73,9 @@ class Upkeep:
             now = clock.now()
             rounds += 1
             self._measure(Seconds(now.monotonic - before.monotonic - ROUND))
-            await self.attempt(lambda seen=now: self._look(seen))  # type: ignore[misc]  # bound now
+            await attempt(lambda seen=now: self._look(seen))  # type: ignore[misc]  # bound now
             if rounds % ALERTS_EVERY == 0:
-                await self.attempt(self._daemon.watch)
+                await attempt(self._daemon.watch)
             if rounds % (CREDENTIALS_EVERY if self._all_usable() else MISSING_EVERY) == 0:
                 self._daemon.fresh.set()
             if rounds % SAVE_EVERY == 0:
@@ -88,7 +88,7 @@ class Upkeep:
         while True:
             await changed.wait()
             changed.clear()
-            await self.attempt(self._daemon.save)
+            await attempt(self._daemon.save)
             await asyncio.sleep(SETTLE)
 
     async def reload(self, asked: asyncio.Event) -> None:
@@ -106,26 +106,17 @@ class Upkeep:
     async def warm(self) -> None:
         """After the start, a reload, a sleep: have at hand what the first failover would have to load, for ever."""
         daemon = self._daemon
-        await self.attempt(daemon.accounts.remember)
+        await attempt(daemon.accounts.remember)
         if daemon.observers is not None:
-            await self.attempt(daemon.observers.metrics.load)
+            await attempt(daemon.observers.metrics.load)
         while True:
             await daemon.fresh.wait()
             daemon.fresh.clear()
             for work in (daemon.look_at_credentials, daemon.warm, daemon.look_at_credentials):
-                await self.attempt(work)
+                await attempt(work)
 
     def _all_usable(self) -> bool:
         return all(one.usable for one in self._daemon.credentials.values())
-
-    async def attempt(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do *work*; what it raises is told and goes no further."""
-        try:
-            await work()
-        except FailoverError as error:
-            events.emit("ledger.failed", what="upkeep", error=str(error))
-        except Exception as error:  # noqa: BLE001 - a bug in here must not end the daemon; it is told
-            events.crash("upkeep", error)
 
     def _measure(self, late: Seconds) -> None:
         self._daemon.readings.loop_lag = Seconds(max(0.0, late))
@@ -150,3 +141,13 @@ def watch_for_a_stop() -> None:
     """
     with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):  # no stderr, or none of the system's
         faulthandler.dump_traceback_later(STOPPED, file=sys.__stderr__ or sys.stderr)
+
+
+async def attempt(work: Callable[[], Awaitable[None]]) -> None:
+    """Do *work*; what it raises is told and goes no further."""
+    try:
+        await work()
+    except FailoverError as error:
+        events.emit("ledger.failed", what="upkeep", error=str(error))
+    except Exception as error:  # noqa: BLE001 - a bug in here must not end the daemon; it is told
+        events.crash("upkeep", error)

@@ -151,7 +151,7 @@ async def test_a_refused_configuration_in_upkeep_is_told(said: list[Event]) -> N
     async def refuse() -> None:
         raise ConfigError("config.yaml:1: no")
 
-    await Upkeep(cast(Any, FakeDaemon())).attempt(refuse)
+    await upkeep.attempt(refuse)
     assert [event.fields.get("error") for event in said] == ["config.yaml:1: no"]
 
 
