@@ -22,6 +22,9 @@ from claude_failover.upstream import endpoints
 SOON: Final = 3600.0
 """Seconds: what ends earlier is worth a warning if nothing will renew it."""
 
+NO_REGION: Final = "export AWS_DEFAULT_REGION=us-east-1, or region = us-east-1 in that profile of ~/.aws/config"
+"""botocore asks STS and SSO in the region that it finds itself, and does not know ``AWS_REGION`` (bedrock.md 6.1)."""
+
 BIG_OUTPUT: Final = 32_000
 """A ``max_tokens`` that small quotas live with: Bedrock reserves it from the quota when a request starts."""
 
@@ -103,7 +106,8 @@ async def _credentials(
     try:
         keys = await provider.get()
     except CredentialError as error:
-        listed.append(failed("aws.credentials", f"{backend.name}: {error}", error.hint or "aws configure"))
+        fix = NO_REGION if "NoRegionError" in str(error) else error.hint or "aws configure"
+        listed.append(failed("aws.credentials", f"{backend.name}: {error}", fix))
         return None
     tail = f" …{keys.tail}" if keys.tail else ""
     said = f"{backend.name}: {keys.kind}{tail} from {keys.source}"

@@ -339,6 +339,16 @@ async def test_an_expired_sso_login_says_what_to_type(home: Path) -> None:
     assert found.fix("aws.credentials") == "aws sso login --profile work"
 
 
+async def test_a_role_without_a_region_to_ask_sts_in_says_where_to_name_one(home: Path) -> None:
+    aws = home / ".aws"
+    aws.mkdir()
+    (aws / "credentials").write_text("[base]\naws_access_key_id=AKIABASE\naws_secret_access_key=s\n")
+    (aws / "config").write_text("[profile role]\nrole_arn=arn:aws:iam::000000000000:role/x\nsource_profile=base\n")
+    found = await doctor(home, AWS_PROFILE="role", AWS_ENDPOINT_URL_STS="http://127.0.0.1:1")
+    assert "aws.credentials" in found.failed
+    assert found.fix("aws.credentials").startswith("export AWS_DEFAULT_REGION=us-east-1")
+
+
 def short_term_key(seconds: float) -> str:
     """A Bedrock API key of the short-term kind that began an hour ago and ends in *seconds*."""
     began = datetime.fromtimestamp(SystemClock().now().wall - 3600, UTC)

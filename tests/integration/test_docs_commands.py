@@ -34,6 +34,7 @@ QUOTED_ELSEWHERE = (
     "invalid x-api-key",
     "OAuth token has expired",
     "API Error",
+    "NoRegionError",
 )
 """Beginnings of what AWS, Anthropic or Claude Code say, not we."""
 
