@@ -22,14 +22,14 @@ from claude_failover.drill.bedrock import SimulatedBedrock
 from claude_failover.drill.claude_api import SimulatedClaude
 from claude_failover.drill.client import REPEAT_AFTER, Told, Turn, converse
 from claude_failover.drill.process import DaemonProcess
-from claude_failover.drill.scenarios import ALL, HEALTHY, Scenario
+from claude_failover.drill.scenarios import ALL, HEALTHY, SLOW, Scenario
 from claude_failover.drill.script import Script
 from claude_failover.errors import FailoverError, UsageError
 
 SCHEMA_VERSION: Final = 1
 """Of ``drill --json``."""
 
-GROUP: Final = 10
+GROUP: Final = 13
 """Scenarios at a time; each has a process of about 60 MB."""
 
 PATIENCE: Final = 20.0
@@ -94,8 +94,9 @@ async def drill(
         more: Variables for the daemons' environment.
     """
     began = asyncio.get_running_loop().time()
-    waiting = list(scenarios)
-    results: list[Result] = []
+    order = list(scenarios)
+    waiting = sorted(order, key=lambda scenario: scenario.name not in SLOW)
+    results: dict[str, Result] = {}
     starts = asyncio.Semaphore(max(2, os.cpu_count() or 2))
     with tempfile.TemporaryDirectory(prefix="cf-drill-", dir=short_directory()) as folder:
         while waiting:
@@ -104,11 +105,12 @@ async def drill(
                 stages = [Stage(scenario, Path(folder) / scenario.name, more) for scenario in group]
                 await asyncio.gather(*(stage.set_up(stack, starts) for stage in stages))
                 for result in await asyncio.gather(*(stage.play() for stage in stages)):
-                    results.append(result)
+                    results[result.name] = result
                     done(result)
                 await asyncio.gather(*(stage.clear() for stage in stages))
     ended = asyncio.get_running_loop().time()
-    return Report(SCHEMA_VERSION, all(result.expected for result in results), ended - began, tuple(results))
+    told = tuple(results[scenario.name] for scenario in order)
+    return Report(SCHEMA_VERSION, all(result.expected for result in told), ended - began, told)
 
 
 def short_directory() -> str:

@@ -142,6 +142,12 @@ ALL: Final[Mapping[str, Scenario]] = {
 }
 """By name, in the order of the table."""
 
+SLOW: Final = frozenset({
+    "bare-429", "overloaded", "blip", "in-band", "server-error", "garbage", "silence", "stall", "cut-early", "cut-late",
+    "stall-late", "bedrock-unavailable",
+})  # fmt: skip
+"""These take seconds by their nature: retries wait, silence is waited out. They wait together."""
+
 HEALTHY: Final = Answer()
 
-__all__ = ["ALL", "HEALTHY", "MODEL", "Scenario"]
+__all__ = ["ALL", "HEALTHY", "MODEL", "SLOW", "Scenario"]
