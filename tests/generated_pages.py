@@ -80,7 +80,7 @@ REASONS: Final[Mapping[Reason, str]] = {
 
 EVENTS: Final[Mapping[EventName, str]] = {
     "attempt.ended": "An attempt is over: backend, outcome, times, cost. Only at `logging.level: debug`.",
-    "exchange.ended": "A request is over: the one line that answers what happened to it. A warning unless it was served.",
+    "exchange.ended": "A request is over: the one line that says what happened to it. A warning unless it was served.",
     "bypass.happened": "Our own code failed; before the first byte the request went straight to the primary.",
     "client.refused": "The gate or the parser refused a client; `why` says for what.",
     "cooldown.started": "A backend said until when it will refuse: `until`, `scope`, `outcome`.",
