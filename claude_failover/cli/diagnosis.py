@@ -61,6 +61,8 @@ class Patient:
     """Where the command was typed: Claude Code reads project settings there."""
     loaded: Loaded | None = None
     """``None``: the configuration is wrong, and the rest is judged by the defaults."""
+    lost: bool = False
+    """It cannot even be said where our files are; nothing else can be checked."""
     status: Status | None = None
     """The running daemon's."""
     regions: dict[str, str] = field(default_factory=dict)

@@ -63,7 +63,9 @@ def doctor(
 
     for name, check in OFFLINE:
         take(name, list(check(patient)))
-    consented = online and _consent(patient, yes=yes)
+        if patient.lost:
+            break
+    consented = online and not patient.lost and _consent(patient, yes=yes)
     if consented or doctor_credentials.may_ask_who(patient):
         from claude_failover.cli import doctor_online  # noqa: PLC0415 - what talks to servers; most checks do not
 

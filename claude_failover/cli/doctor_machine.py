@@ -47,6 +47,12 @@ PTH_MAX: Final = 4096
 def check_config(patient: Patient) -> Iterator[Finding]:
     """What is wrong in the configuration, by line."""
     try:
+        file = patient.invocation.paths.config_file
+    except ConfigError as error:
+        patient.lost = True
+        yield failed("config.place", str(error), error.hint or "unset CLAUDE_FAILOVER_HOME")
+        return
+    try:
         patient.loaded = load(patient.invocation.config, environ=patient.environ)
     except ConfigError as error:
         for line in str(error).splitlines():
@@ -54,7 +60,7 @@ def check_config(patient: Patient) -> Iterator[Finding]:
         return
     loaded = patient.loaded
     if loaded.path is None:
-        yield good("config.file", f"no file at {patient.invocation.paths.config_file}: every value is the default")
+        yield good("config.file", f"no file at {file}: every value is the default")
     else:
         yield good("config.file", f"{loaded.path} is good")
     for text in loaded.warnings:

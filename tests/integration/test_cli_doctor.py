@@ -120,6 +120,12 @@ async def test_a_wrong_configuration_is_told_by_line_and_the_rest_is_checked_all
     assert found.of("machine.files")
 
 
+async def test_a_home_that_is_no_place_is_a_finding_too(home: Path) -> None:
+    found = await doctor(home, CLAUDE_FAILOVER_HOME="relative/place")
+    assert "is not an absolute path" in found.of("config.place")[0][1]
+    assert [one["section"] for one in found.findings if one["section"] != "machine"] == ["config"]
+
+
 async def test_a_state_directory_that_others_can_write_to_fails(home: Path) -> None:
     state = home / "cf/state"
     state.mkdir(mode=0o700)
