@@ -1,8 +1,9 @@
 """A client that behaves like Claude Code, as far as failing over is concerned.
 
-It sends Claude Code's headers, reads its stream event by event, repeats a turn whose connection was
-aborted after 0.6 s (streaming again), and takes everything else as it comes: an error that reaches it
-is an error that a person would have seen. Source: wire/claude.md 1.2, 3.6; wire/bedrock.md 3.
+It sends Claude Code's headers and reads its stream event by event. It repeats a turn whose connection was
+aborted after 0.6 s, streaming again, and one whose stream ended in an error event at once, without
+streaming. Everything else it takes as it comes: an error that reaches it is one that a person would have seen.
+Source: wire/claude.md 1.2, 3.6; wire/bedrock.md 3 (2.1.330).
 """
 
 from __future__ import annotations
@@ -296,9 +297,14 @@ async def ask(session: aiohttp.ClientSession, address: str, key: str, turn: Turn
 async def converse(
     session: aiohttp.ClientSession, address: str, key: str, turn: Turn, patience: float = 60.0
 ) -> list[Told]:
-    """Send one turn as Claude Code does: again while its connection breaks off in mid-answer."""
+    """Send one turn as Claude Code does: again while its answer breaks off or ends in an error event."""
     heard = [await ask(session, address, key, turn, patience)]
-    while heard[-1].cut and heard[-1].status == 200 and len(heard) <= MAX_REPEATS:
-        await asyncio.sleep(REPEAT_AFTER)
+    while len(heard) <= MAX_REPEATS and heard[-1].status == 200:
+        if heard[-1].cut:
+            await asyncio.sleep(REPEAT_AFTER)
+        elif turn.stream and heard[-1].said.error_type:
+            turn = replace(turn, stream=False)
+        else:
+            break
         heard.append(await ask(session, address, key, turn, patience))
     return heard

@@ -179,7 +179,7 @@ class Stage:
         scenario = self.scenario
         rescued = bool(heard) and all(turn[-1].whole for turn in heard)
         return Result(
-            scenario.name, scenario.title, "; then ".join(saw(turn) for turn in _telling(heard)), rescue(heard),
+            scenario.name, scenario.title, "; then ".join(saw(turn) for turn in telling(heard)), rescue(heard),
             self.claude.count, self.bedrock.count, rescued, not problem, problem,
         )  # fmt: skip
 
@@ -222,7 +222,7 @@ def remember(turn: Turn, told: Told) -> list[Mapping[str, Any]]:
     return [*turn.history, *asked, {"role": "assistant", "content": list(told.said.blocks)}]
 
 
-def _telling(heard: list[list[Told]]) -> list[list[Told]]:
+def telling(heard: list[list[Told]]) -> list[list[Told]]:
     """The turns worth telling: without those that went just as the one before."""
     return [turn for number, turn in enumerate(heard) if number == 0 or saw(turn) != saw(heard[number - 1])]
 
@@ -234,17 +234,19 @@ def saw(turn: Sequence[Told]) -> str:
 
 
 def _saw_once(told: Told) -> str:
+    said = told.said
     if told.whole:
-        if told.said.stop_reason == "tool_use":
-            return f"a tool call of {told.said.by.title()}'s"
-        return f"{told.said.by.title()}'s answer"
+        what = "a tool call of" if said.stop_reason == "tool_use" else ""
+        return f"{what} {said.by.title()}'s{'' if what else ' answer'}".strip()
     if told.status == 0:
         return f"no response ({told.cut})"
     if told.cut:
         return "an answer that broke off"
-    if told.said.error_type:
-        return f"{told.status} {told.said.error_type}: {told.said.error}"
-    return f"{told.status}, malformed: {'; '.join(told.said.problems) or 'incomplete'}"
+    if not said.error_type:
+        return f"{told.status}, malformed: {'; '.join(said.problems) or 'incomplete'}"
+    if said.text:
+        return f"an answer that ended in an error ({said.error_type})"
+    return f"{told.status} {said.error_type}: {said.error}"
 
 
 def rescue(heard: list[list[Told]]) -> float | None:
@@ -254,5 +256,6 @@ def rescue(heard: list[list[Told]]) -> float | None:
         last = turn[-1]
         if not last.whole or last.content_s is None:
             return None
-        times.append(last.content_s + sum(told.ended_s for told in turn[:-1]) + REPEAT_AFTER * (len(turn) - 1))
+        before = sum(told.ended_s + (REPEAT_AFTER if told.cut else 0.0) for told in turn[:-1])
+        times.append(last.content_s + before)
     return max(times, default=None)
