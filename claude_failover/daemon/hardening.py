@@ -1,4 +1,4 @@
-"""Making the process hard to look into, and giving it the descriptors that a thousand streams need.
+"""Making the process hard to look into, giving it the descriptors that a thousand streams need, and few pauses.
 
 Source of the effects: prctl(2) PR_SET_DUMPABLE (other processes of the same user can no longer read
 /proc/PID/environ and /proc/PID/mem), setrlimit(2).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import sys
@@ -43,3 +44,13 @@ def raise_file_limit() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             return wanted
     return soft
+
+
+def settle_down() -> None:
+    """Once everything is loaded: spare the garbage collector what stays for ever.
+
+    A full collection looks at every object, and stops every stream meanwhile: tens of milliseconds for what is
+    loaded here (measured).
+    """
+    gc.collect()
+    gc.freeze()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from claude_failover import events
 from claude_failover.core.types import Instant, Seconds
 from claude_failover.daemon import reloading
+from claude_failover.daemon.hardening import settle_down
 from claude_failover.errors import FailoverError
 
 if TYPE_CHECKING:
@@ -109,11 +110,15 @@ class Upkeep:
         await attempt(daemon.accounts.remember)
         if daemon.observers is not None:
             await attempt(daemon.observers.metrics.load)
+        settled = False
         while True:
             await daemon.fresh.wait()
             daemon.fresh.clear()
             for work in (daemon.look_at_credentials, daemon.warm, daemon.look_at_credentials):
                 await attempt(work)
+            if not settled:
+                settled = True
+                settle_down()
 
     def _all_usable(self) -> bool:
         return all(one.usable for one in self._daemon.credentials.values())

@@ -32,3 +32,14 @@ def test_files_are_private_cores_are_off_and_descriptors_are_many(debuggable: st
     assert " ".join(words[1:3]) == "(0, 0)"
     assert words[3] == (dumpable if sys.platform == "linux" else "None")
     assert words[4:] == ["True", "True"]
+
+
+def test_what_is_loaded_is_not_looked_at_again_by_the_collector() -> None:
+    probe = (
+        "import gc; from claude_failover.daemon import hardening as h; h.settle_down(); print(gc.get_freeze_count())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, timeout=30, check=True,
+        cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert int(done.stdout) > 1000
