@@ -50,8 +50,8 @@ HEAD = """\
 `/v1/messages`, with a Claude Code-like client, between the same simulated backends as `claude-failover drill`.
 Reproduce with `python tests/benchmarks/faults_beside_litellm.py`.
 
-Attempts are at the Claude API + at Bedrock. "repeated" is the client: Claude Code 2.1.330 repeats a turn whose stream was
-aborted (streaming), and one whose stream ended in an error event (without streaming; 2.1.197 shows the error
+Attempts are at the Claude API + at Bedrock. "repeated" is the client: Claude Code 2.1.330 repeats a turn whose
+stream was aborted (streaming), and one whose stream ended in an error event (without streaming; 2.1.197 shows the error
 and stops). A time is from the request until the first content of the whole answer. An API key pays for LiteLLM's
 requests here: it does not carry the client's own login.
 
