@@ -27,7 +27,7 @@ from claude_failover.core.gate import Admitted, Door, Refused, Route
 from claude_failover.core.gates import ANY_MODEL, Gate
 from claude_failover.core.request import peek
 from claude_failover.core.types import BackendName, Headers
-from claude_failover.proxy.driver import Books, Driver
+from claude_failover.proxy.driver import WRITE_STALL, Books, Driver
 from claude_failover.upstream import Relay, Upstream
 
 MAX_BODY: Final = 64 * 1024 * 1024
@@ -199,12 +199,23 @@ class DataPort:
             answered.setdefault("server", "claude-failover")
             response = web.StreamResponse(status=head.status, headers=answered)
             await response.prepare(request)
-            while isinstance(event := await attempt.read(), BodyReceived):
-                await response.write(event.data)
-            if event.failure is not None and request.transport is not None:
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(None) as patience:
+                while isinstance(event := await attempt.read(), BodyReceived):
+                    patience.reschedule(loop.time() + WRITE_STALL)
+                    await response.write(event.data)
+                    patience.reschedule(None)
+                if event.failure is None:
+                    patience.reschedule(loop.time() + WRITE_STALL)
+                    await response.write_eof()
+                elif request.transport is not None:
+                    request.transport.abort()
+        except TimeoutError as error:
+            # The client has taken nothing for so long that it counts as gone.
+            if request.transport is not None:
                 request.transport.abort()
-            else:
-                await response.write_eof()
+            raise ConnectionResetError from error
+        else:
             return response
         finally:
             await attempt.close()

@@ -17,6 +17,7 @@ from claude_failover.core.policy import Policy
 from claude_failover.core.types import Outcome, Verdict
 from claude_failover.drill import claude_faults
 from claude_failover.drill.script import Drop
+from claude_failover.proxy import port as proxy_port
 from claude_failover.proxy.port import Generation
 from tests.exchanges import ANSWER, MODEL, error
 from tests.fakes import claude_headers, messages_body, simulated_bedrock, simulated_claude
@@ -257,6 +258,28 @@ async def test_sixty_four_mebibytes_go_both_ways() -> None:
             async for piece in response.content.iter_any():
                 got += len(piece)
     assert got == size
+
+
+async def test_a_client_that_takes_nothing_of_a_relayed_answer_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_port, "WRITE_STALL", 0.2)
+    gone = asyncio.Event()
+
+    async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while True:
+                writer.write(bytes(1 << 20))
+                await writer.drain()
+        finally:
+            gone.set()
+
+    async with listening(upstream) as port, serving(settings_for(f"http://127.0.0.1:{port}")) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1024)
+        writer.write(raw("GET /v1/odd HTTP/1.1", served.port))
+        async with asyncio.timeout(5):
+            await gone.wait()
+        writer.close()
 
 
 async def test_a_connection_serves_one_request_after_the_other() -> None:

@@ -43,6 +43,8 @@ from tests.exchanges import (
 
 EU = Backend(BackendName("eu"), Kind.BEDROCK, region="eu-west-1", scope="eu")
 THREE = Settings(backends=(*Settings().backends, EU))
+ONLY_CLAUDE = Settings(backends=Settings().backends[:1])
+ONLY_BEDROCK = Settings(backends=Settings().backends[1:])
 CLI: Headers = (("user-agent", "claude-cli/2.1.330 (external, cli)"),)
 
 HEADS = st.sampled_from(
@@ -102,7 +104,7 @@ def moves(draw: st.DrawFn) -> list[tuple[str, object]]:
         st.tuples(st.just("stranger"), st.integers(0, 5)),
         st.tuples(st.just("again"), st.none()),
         st.tuples(st.just("gone"), st.none()),
-        st.tuples(st.just("reload"), st.sampled_from([Settings(), THREE])),
+        st.tuples(st.just("reload"), st.sampled_from([Settings(), THREE, ONLY_CLAUDE, ONLY_BEDROCK])),
     )
     return draw(st.lists(one, max_size=25))
 
