@@ -131,6 +131,10 @@ def _session(profile: str | None) -> Any:
     try:
         session = botocore.session.Session(profile=profile)
         session.get_scoped_config()
+        named = os.environ.get("AWS_REGION")
+        if named and session.get_config_variable("region") is None:
+            # botocore ignores AWS_REGION (bedrock.md 6.1), and STS needs a region to be called in.
+            session.set_config_variable("region", named)
     except Exception as error:
         raise translated(error, profile) from error
     return session
