@@ -207,8 +207,9 @@ class AwsProvider:
             return
         if not isinstance(error, CredentialError):
             error = CredentialError(f"AWS credentials could not be got: {type(error).__name__}")
-        self._error = error
-        events.emit("credential.failed", source="AWS", reason=str(error), hint=error.hint)
+        again, self._error = str(self._error) == str(error), error
+        if not again:  # somebody without AWS would else read it every few minutes for ever
+            events.emit("credential.failed", source="AWS", reason=str(error), hint=error.hint)
 
     async def _wait(self) -> AwsKeys:
         loading = self._begin()
