@@ -35,9 +35,7 @@ def test_files_are_private_cores_are_off_and_descriptors_are_many(debuggable: st
 
 
 def test_what_is_loaded_is_not_looked_at_again_by_the_collector() -> None:
-    probe = (
-        "import gc; from claude_failover.daemon import hardening as h; h.settle_down(); print(gc.get_freeze_count())"
-    )
+    probe = "import gc; import claude_failover.daemon.hardening as h; h.settle_down(); print(gc.get_freeze_count())"
     done = subprocess.run(
         [sys.executable, "-c", probe], capture_output=True, text=True, timeout=30, check=True,
         cwd=Path(__file__).parents[3],
