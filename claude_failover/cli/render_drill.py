@@ -72,7 +72,7 @@ def _summary(report: Report) -> str:
     failed = len(report.results) - rescued - told
     parts = [f"{rescued} rescued"]
     if told:
-        parts.append(f"{told} told honestly that nobody may or can answer")
+        parts.append(f"{told} told the truth")
     if failed:
         parts.append(f"{failed} NOT AS IT MUST BE")
     return (

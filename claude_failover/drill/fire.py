@@ -29,7 +29,7 @@ from claude_failover.errors import FailoverError, UsageError
 SCHEMA_VERSION: Final = 1
 """Of ``drill --json``."""
 
-GROUP: Final = 13
+GROUP: Final = 14
 """Scenarios at a time; each has a process of about 60 MB."""
 
 PATIENCE: Final = 20.0

@@ -69,6 +69,11 @@ def _limits() -> tuple[Scenario, ...]:
             attempts=(2, 1),
         ),
         Scenario("family-limit", "the week of the model's family is used up", (claude_faults.family_limit(),)),
+        Scenario("billing", "the account's credits or its spend cap are used up", (claude_faults.billing(),)),
+        Scenario(
+            "login", "401: the login has expired; the client renews it itself", (claude_faults.client_error(401),),
+            by="", status=401, attempts=(1, 0),
+        ),
         Scenario(
             "cooldown", "the limit holds: the next turns do not ask the Claude API again", (limited,),
             turns=(Turn(), Turn("And now?"), Turn("And then?")), attempts=(1, 3),

@@ -28,7 +28,7 @@ def test_a_line_says_what_was_seen_how_fast_and_with_how_many_attempts() -> None
 
 def test_the_sum_tells_rescued_from_told() -> None:
     text = draw(RESCUED, TOLD)
-    assert "1 rescued, 1 told honestly that nobody may or can answer; 12 s." in text
+    assert "1 rescued, 1 told the truth; 12 s." in text
     assert "\x1b[" not in text
     assert "\x1b[" in draw(RESCUED, colour=True)
 
