@@ -15,7 +15,7 @@ import pytest
 
 from claude_failover.control.api import ForceRequest, StopRequest
 from claude_failover.control.status import Health, State
-from claude_failover.core.types import Reason
+from claude_failover.core.types import Reason, Usage
 from claude_failover.drill import claude_faults
 from claude_failover.drill.script import Answer, Text
 from claude_failover.errors import ConfigError, ControlError, UsageError
@@ -526,3 +526,24 @@ async def test_when_descriptors_run_out_it_lives_and_says_it_a_few_times(home: H
             await asyncio.sleep(1)
             assert (await daemon.post()).status == 200
     assert len(home.events()) < 60
+
+
+async def test_a_sessions_own_budget_holds_across_a_restart(home: Home) -> None:
+    dear = Answer(usage=Usage(input=1000, output=10_000))
+    session = {
+        "x-claude-failover-force": "bedrock",
+        "x-claude-failover-budget": "0.10",
+        "x-claude-code-session-id": "5f0c0c2e-0000-4000-8000-000000000001",
+    }
+    async with simulated_claude() as claude, simulated_bedrock(dear) as bedrock:
+        home.configure(BOTH.format(claude=claude.url, bedrock=bedrock.url))
+        async with home.running() as daemon:
+            assert (await daemon.post(headers=session)).status == 200
+            assert (await daemon.status()).spend.today_usd > 0.10
+        async with home.running() as daemon:
+            await daemon.until(lambda now: now.backends[1].credential.startswith("long-term keys"))
+            refused = await daemon.post(headers=session)
+            assert refused.status >= 400
+            assert b"this session's budget of $0.10" in refused.body
+            other = {**session, "x-claude-code-session-id": "5f0c0c2e-0000-4000-8000-000000000002"}
+            assert (await daemon.post(headers=other)).status == 200
