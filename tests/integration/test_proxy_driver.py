@@ -10,11 +10,13 @@ import os
 import socket
 import tracemalloc
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
+from claude_failover.core.commands import AttemptEnded, BodyReceived, HeadReceived, OpenAttempt
 from claude_failover.core.reply import PING
 from claude_failover.core.settings import CircuitBreaker, Retry, RetryPolicy, Stream, Timeouts
 from claude_failover.core.types import Ended, Outcome
@@ -34,7 +36,7 @@ from claude_failover.drill.script import (
     text,
 )
 from claude_failover.proxy import driver
-from tests.exchanges import ANSWER, START, delta
+from tests.exchanges import ANSWER, BLOCK_END, CLAUDE, MESSAGE_DELTA, START, STOP, delta
 from tests.fakes import claude_headers, messages_body, said, simulated_bedrock, simulated_claude, sse_events
 from tests.served import KEYED, Served, client, serving, settings_for
 from tests.sockets import listening, request_of
@@ -45,20 +47,24 @@ QUICK = RetryPolicy(Retry(0), Retry(0), Retry(0))
 """No retries on the same backend: the tests are about what follows."""
 
 
-async def connect(
-    served: Served, body: bytes, lines: dict[str, str] | None = None, receive: int = 0
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Send a Messages request over a socket of our own, perhaps with a small receive window."""
+async def dialled(served: Served, body: bytes, receive: int = 0) -> socket.socket:
+    """A socket, perhaps with a small receive window, on which a Messages request was sent."""
     sock = socket.socket()
     if receive:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
     sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", served.port))
-    reader, writer = await asyncio.open_connection(sock=sock, limit=receive or 1 << 16)
-    head = [f"{name}: {value}" for name, value in (lines or LINES).items()]
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, ("127.0.0.1", served.port))
+    head = [f"{name}: {value}" for name, value in LINES.items()]
     head += [f"Host: 127.0.0.1:{served.port}", f"Content-Length: {len(body)}"]
-    writer.write("\r\n".join(["POST /v1/messages?beta=true HTTP/1.1", *head]).encode() + b"\r\n\r\n" + body)
-    return reader, writer
+    lines = "\r\n".join(["POST /v1/messages?beta=true HTTP/1.1", *head])
+    await loop.sock_sendall(sock, lines.encode() + b"\r\n\r\n" + body)
+    return sock
+
+
+async def connect(served: Served, body: bytes, receive: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The same as a pair of streams."""
+    return await asyncio.open_connection(sock=await dialled(served, body, receive), limit=receive or 1 << 16)
 
 
 async def ask(
@@ -277,19 +283,53 @@ async def test_a_client_that_takes_nothing_is_dropped_in_the_end(monkeypatch: py
         writer.close()
 
 
+class Waits:
+    """A backend that says much in one read, then nothing until it is told to go on."""
+
+    def __init__(self, much: bytes) -> None:
+        self.go_on = asyncio.Event()
+        self._reads: list[bytes | None] = [START + delta(), much, None, BLOCK_END + MESSAGE_DELTA + STOP]
+
+    def open(self, command: OpenAttempt) -> Waits:
+        assert command.attempt == 0
+        return self
+
+    async def head(self) -> HeadReceived:
+        return HeadReceived(0, 200, (("content-type", "text/event-stream"),))
+
+    async def read(self) -> BodyReceived | AttemptEnded:
+        if self._reads and self._reads[0] is None:
+            await self.go_on.wait()
+            self._reads.pop(0)
+        data = self._reads.pop(0) if self._reads else None
+        return AttemptEnded(0) if data is None else BodyReceived(0, data)
+
+    async def close(self) -> None:
+        pass
+
+
 async def test_a_slow_client_does_not_make_a_backend_look_stalled() -> None:
-    settings: dict[str, Any] = {"timeouts": Timeouts(stream_idle=0.4), "stream": Stream(5.0, 5.0)}
-    async with listening(flood) as port, serving(settings_for(f"http://127.0.0.1:{port}", **settings)) as served:
-        reader, writer = await connect(served, messages_body(), receive=8192)
-        got = 0
-        for _ in range(4):
-            await asyncio.sleep(0.5)
-            async with asyncio.timeout(5):
-                got += len(await reader.readexactly(3 << 20))
-        assert got == 12 << 20
-        assert served.notes.conclusions == []
-        writer.transport.abort()
+    """While we wrote for longer than ``stream_idle``, nobody listened: the backend may still pause after that."""
+    much = delta("x" * 40_000_000)
+    backend = Waits(much)
+    settings: dict[str, Any] = {"timeouts": Timeouts(stream_idle=0.5), "stream": Stream(5.0, 5.0)}
+    async with serving(settings_for("http://127.0.0.1:9", **settings)) as served:
+        served.world.current = replace(served.world.current, upstreams={CLAUDE: backend})
+        loop = asyncio.get_running_loop()
+        with await dialled(served, messages_body(), receive=1 << 16) as sock:
+            await asyncio.sleep(0.8)
+            async with asyncio.timeout(10):
+                got = 0
+                while got < len(much):
+                    got += len(await loop.sock_recv(sock, 1 << 20))
+                await asyncio.sleep(0.2)
+                backend.go_on.set()
+                heard = b""
+                while not heard.endswith(b"\r\n0\r\n\r\n"):
+                    heard += await loop.sock_recv(sock, 1 << 20)
+            assert b"message_stop" in heard
         await served.notes.until(1)
+        assert served.notes.conclusions[0].outcome == "served"
 
 
 async def begin_and_wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
