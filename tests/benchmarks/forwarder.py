@@ -34,7 +34,9 @@ async def main(upstream: str, port: int) -> None:
             return response
 
     def factory(*parts: Any) -> web.BaseRequest:
-        return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=1 << 26)
+        asked: Any = web.BaseRequest
+        request: web.BaseRequest = asked(*parts, asyncio.get_running_loop(), client_max_size=1 << 26)
+        return request
 
     server = web.Server(handle, request_factory=factory, access_log=None)
     runner = web.ServerRunner(server)

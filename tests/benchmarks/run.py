@@ -20,9 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bench_processes import HERE, LOAD_CORE, Running, daemon, environment, forwarder, nginx, upstream
+from claude_failover.clock import pause
+from claude_failover.core.types import Seconds
+from tests.benchmarks.bench_processes import HERE, LOAD_CORE, Running, daemon, environment, forwarder, nginx, upstream
 
 DOCS = HERE.parents[1] / "docs" / "benchmarks.md"
 
@@ -136,7 +138,13 @@ def latency(rounds: int, rate: float, seconds: float) -> str:
     base = rows["bare aiohttp forwarder"]
     shares = (0.5, 0.95, 0.99)
     return table(
-        ["", *(f"p{share * 100:.0f}, ms" for share in shares), "p50 of the forwarder", "p99 of the forwarder", "errors"],
+        [
+            "",
+            *(f"p{share * 100:.0f}, ms" for share in shares),
+            "p50 of the forwarder",
+            "p99 of the forwarder",
+            "errors",
+        ],
         [
             [
                 row.name,
@@ -170,7 +178,16 @@ def streams(count: int, events: int) -> str:
                 "-" if name == "direct" else f"{measured['rss']:.0f}",
                 "-" if name == "direct" else f"{1e6 * measured['cpu'] / (count * (events + 5)):.0f}",
             ])  # fmt: skip
-    head = ["", "streams", "errors", "quickest, s", "behind it p50, ms", "behind it p99, ms", "RSS, MB", "CPU per event, µs"]
+    head = [
+        "",
+        "streams",
+        "errors",
+        "quickest, s",
+        "behind it p50, ms",
+        "behind it p99, ms",
+        "RSS, MB",
+        "CPU per event, µs",
+    ]
     return table(head, rows)
 
 
@@ -181,7 +198,7 @@ def memory(requests: int) -> str:
         api = stack.enter_context(upstream("sse", 5))
         limited = stack.enter_context(upstream("limited"))
         target = stack.enter_context(daemon(limited, api))
-        time.sleep(2)
+        pause(Seconds(2.0))
         rows.append(["idle", f"{target.rss():.1f}"])
         load(target, requests=1, connections=1)
         rows.append(["after Bedrock's first use", f"{target.rss():.1f}"])
@@ -204,8 +221,15 @@ def commands(runs: int) -> str:
         program = str(Path(sys.executable).parent / "claude-failover")
         bare = _median(runs, [sys.executable, "-c", "pass"], env)
         rows.append(["python -c pass", f"{bare:.0f}"])
-        for words in (["status"], ["status", "--json"], ["status", "--short"], ["costs"], ["logs", "-n", "5"], ["statusline"]):
-            rows.append([" ".join(words), f"{_median(runs, [program, *words], env):.0f}"])
+        asked = (["status"],
+            ["status", "--json"],
+            ["status", "--short"],
+            ["costs"],
+            ["logs", "-n", "5"],
+            ["statusline"],
+        ):
+            rows.append([" ".join(words), f"{_median(runs, [program, *words], env)
+        rows += [[" ".join(words), f"{_median(runs, [program, *words], env):.0f}"] for words in asked]
     return table(["command", "median wall time, ms"], [*rows, ["start until it answers", f"{_start(runs):.0f}"]])
 
 
@@ -253,9 +277,18 @@ def main() -> None:
     told = parser.parse_args()
     rounds, scale = (1, 0.1) if told.quick else (5, 1.0)
     parts = [
-        (f"Saturation, streaming, 80 KB bodies, {rounds} rounds, medians", saturation(rounds, int(600 * scale), 80_000, "sse")),
-        (f"Saturation, not streaming, 80 KB bodies, {rounds} rounds", saturation(rounds, int(600 * scale), 80_000, "json")),
-        (f"Saturation, streaming, 600 KB bodies, {rounds} rounds", saturation(rounds, int(200 * scale), 600_000, "sse")),
+        (
+            f"Saturation, streaming, 80 KB bodies, {rounds} rounds, medians",
+            saturation(rounds, int(600 * scale), 80_000, "sse"),
+        ),
+        (
+            f"Saturation, not streaming, 80 KB bodies, {rounds} rounds",
+            saturation(rounds, int(600 * scale), 80_000, "json"),
+        ),
+        (
+            f"Saturation, streaming, 600 KB bodies, {rounds} rounds",
+            saturation(rounds, int(200 * scale), 600_000, "sse"),
+        ),
         ("Time to first byte at 50 req/s, 80 KB bodies", latency(rounds, 50, 10 * scale)),
         ("Time to first byte at 100 req/s, 80 KB bodies", latency(rounds, 100, 10 * scale)),
         ("Own share", overhead(int(500 * scale))),
@@ -270,12 +303,17 @@ def main() -> None:
 
 def machine() -> str:
     model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if "model name" in line
+        ),
         platform.processor(),
     )
     versions = {name: __import__(name).__version__ for name in ("aiohttp", "uvloop", "msgspec", "claude_failover")}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return f"{os.cpu_count()} cores ({model}), {platform.system()} {platform.release()}, Python {platform.python_version()}, {listed}"
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores ({model}), {system}, {listed}"
 
 
 HEAD = """# Benchmarks

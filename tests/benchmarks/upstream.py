@@ -41,8 +41,8 @@ def events(count: int) -> list[bytes]:
 
 
 def sse(data: bytes) -> bytes:
-    kind = json.loads(data)["type"].encode()
-    return b"event: " + kind + b"\ndata: " + data + b"\n\n"
+    kind = str(json.loads(data)["type"])
+    return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
 
 
 def frame(data: bytes) -> bytes:
