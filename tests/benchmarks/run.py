@@ -221,14 +221,14 @@ def commands(runs: int) -> str:
         program = str(Path(sys.executable).parent / "claude-failover")
         bare = _median(runs, [sys.executable, "-c", "pass"], env)
         rows.append(["python -c pass", f"{bare:.0f}"])
-        asked = (["status"],
+        asked = (
+            ["status"],
             ["status", "--json"],
             ["status", "--short"],
             ["costs"],
             ["logs", "-n", "5"],
             ["statusline"],
-        ):
-            rows.append([" ".join(words), f"{_median(runs, [program, *words], env)
+        )
         rows += [[" ".join(words), f"{_median(runs, [program, *words], env):.0f}"] for words in asked]
     return table(["command", "median wall time, ms"], [*rows, ["start until it answers", f"{_start(runs):.0f}"]])
 
