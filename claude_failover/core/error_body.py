@@ -27,7 +27,8 @@ MAX_DETAIL = 160
 
 _REQUEST_ID = re.compile(r"[\w.:/=+-]{1,128}\Z", re.ASCII)
 _UNWRAP = re.compile(r"\s*the model returned the following errors:\s*", re.IGNORECASE)
-_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+"""Also what stands for bytes of a header that are no UTF-8: it cannot be written into an answer or a log."""
 _WORD = re.compile(r"[^\s'\"`,;()\[\]{}<>]{24,}")
 _TELLING = re.compile(r"(?:arn:aws|req_|sha256/|https?://|[A-Za-z]{1,60}(?:Exception|Error)\b)|[a-z0-9._:/@|*-]+\Z")
 """Long words that say what went wrong: ARNs, request ids, addresses, exceptions, field paths, model ids, pins. Any

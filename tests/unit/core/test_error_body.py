@@ -112,6 +112,7 @@ def test_an_exception_name_loses_its_namespace_and_its_address(text: str, name: 
         ("", ""),
         ("  one\n\ntwo", "one"),
         ("a\tb \x1b[31m c", "a b [31m c"),
+        ("text/html\udc80", "text/html"),
         ("key sk-ant-api03-abcdefgh1234 refused", "key [redacted] refused"),
         ("id AKIAIOSFODNN7EXAMPLE is unknown", "id [redacted] is unknown"),
         ("x-amz-security-token:FwoGZXIvYXdzEXAMPLE end", "x-amz-security-token:[redacted] end"),
