@@ -176,3 +176,12 @@ def test_carriage_returns_are_relayed_and_seen_through() -> None:
 
 def test_comments_are_relayed_and_not_returned() -> None:
     assert scanner().scan(b": hello\n\n" + PING) == (b": hello\n\n" + PING, [])
+
+
+def test_events_may_be_asked_for_one_by_one_while_more_bytes_come() -> None:
+    splitter = Splitter()
+    splitter.put(b"data: 1\n\ndata: 2\n\n")
+    assert splitter.next() == b"data: 1\n\n"
+    splitter.put(b"data: 3\n\n")
+    assert splitter.pending == b"data: 2\n\ndata: 3\n\n"
+    assert [splitter.next(), splitter.next(), splitter.next()] == [b"data: 2\n\n", b"data: 3\n\n", None]
