@@ -115,6 +115,25 @@ async def test_a_stream_cut_in_the_middle_ends_in_a_whole_answer(newest: ClaudeC
         assert stage.bedrock.refusals == []
 
 
+async def test_an_older_client_gets_its_whole_answer_too(older: ClaudeCode) -> None:
+    """It repeats a broken turn without streaming, so both legs must serve that."""
+    broken = Answer(blocks=(Text("Half of an answer that", 4),), wire=Wire(cut=Cut(4)))
+    async with scene(broken, bedrock=[text(RESCUE)]) as stage:
+        told = await stage.ask(older, "Say hello")
+        assert told.good() == RESCUE
+        assert stage.bedrock.refusals == []
+
+
+async def test_a_subagent_is_rescued_beside_its_parent(newest: ClaudeCode) -> None:
+    task = {"description": "Greet", "prompt": "Say hello", "subagent_type": "general-purpose"}
+    async with scene(tool_call("Agent", task)) as stage:
+        stage.claude.script.default = claude_faults.plan_limit()
+        told = await stage.ask(newest, "Let an agent say hello", "--permission-mode", "bypassPermissions")
+        assert told.good().startswith("Simulated Bedrock")
+        assert stage.bedrock.refusals == []
+        assert {line["class"] for line in await stage.exchanges(3)} >= {"main", "subagent"}
+
+
 async def test_a_session_of_many_tools_survives_a_cut_in_its_middle(newest: ClaudeCode) -> None:
     broken = Answer(blocks=(Text("Half of an answer that", 4),), wire=Wire(cut=Cut("content")))
     async with scene(ECHO, broken, bedrock=[ECHO, text(RESCUE)]) as stage:
