@@ -68,6 +68,15 @@ def test_how_a_body_is_read_is_chosen_at_the_head() -> None:
     assert not reading.is_error(an_attempt())
 
 
+def test_an_encoding_that_nobody_asked_for_is_never_read_as_a_stream() -> None:
+    """Seen in the laboratory: broken gzip before the first event was relayed as the answer's beginning."""
+    for backend in Settings().backends:
+        encoded = headed(200, (*SSE, ("Content-Encoding", "gzip")), backend)
+        assert take(encoded, b"\x1f\x8b\x08\x00broken" + START + DELTA + STOP) is None
+        assert outcome(end(encoded)) in {Outcome.CUT, Outcome.MALFORMED}
+    assert headed(200, (*SSE, ("content-encoding", "Identity"))).streams
+
+
 @pytest.mark.parametrize("proof", [DELTA, BLOCK_END, MESSAGE_DELTA])
 def test_what_proves_an_answer_commits_it_with_everything_held(proof: bytes) -> None:
     attempt = headed()
