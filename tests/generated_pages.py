@@ -108,6 +108,7 @@ EVENTS: Final[Mapping[EventName, str]] = {
     "credential.loaded": "A credential was found: source, kind, end. Never the value.",
     "credential.refreshed": "A credential was renewed.",
     "credential.failed": "A credential is missing, expired or cannot be renewed: why, and what to type.",
+    "credential.moved": "A credential comes from another source than before: `was`, `source`. Did you do that?",
     "credential.expiring": "Reserved; this version tells it as the alert `credential_expiring` instead.",
     "token.changed": "`token set` or `token clear`: which, where, by whom. Never the value.",
     "ledger.failed": "The ledger, `state.json` or the models file cannot be written or was set aside.",

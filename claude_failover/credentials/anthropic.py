@@ -64,6 +64,8 @@ class AnthropicTokens:
         self._clock = clock or SystemClock()
         self._kept = kept
         self._current: StoredToken | None = None
+        self._source = ""
+        """Where the last token came from; another place is worth a word in the audit."""
         self._problems: dict[str, CredentialError] = {}
         self._looked = float("-inf")
         self._mark: tuple[object, ...] = ()
@@ -165,6 +167,10 @@ class AnthropicTokens:
         self._problems = problems
         if found is not None and (before is None or before.secret != found.secret):
             events.emit("credential.loaded", source=found.source, kind=found.kind, expires=found.expires)
+        if found is not None:
+            last, self._source = self._source, found.source
+            if last not in {"", found.source}:
+                events.emit("credential.moved", was=last, source=found.source)
 
     def _of_environment(self) -> StoredToken | None:
         for variable, otherwise in VARIABLES.items():

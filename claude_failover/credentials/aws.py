@@ -201,7 +201,9 @@ class AwsProvider:
         self._ended = self._clock.now().monotonic
         self._files = _fingerprint()
         if error is None:
-            again, self._keys, self._error = self._keys is not None, future.result(), None
+            before, again, self._keys, self._error = self._keys, self._keys is not None, future.result(), None
+            if before is not None and before.source != self._keys.source:
+                events.emit("credential.moved", was=before.source, source=self._keys.source)
             name: EventName = "credential.refreshed" if again else "credential.loaded"
             events.emit(name, source=self._keys.source, kind=self._keys.kind, expires=self._keys.expires)
             return

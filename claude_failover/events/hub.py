@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from claude_failover.core.types import Epoch
 from claude_failover.events.event import Event, Value
-from claude_failover.events.names import REPEATING, EventName, Level, level_of
+from claude_failover.events.names import AUDITED, REPEATING, EventName, Level, level_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,6 +35,9 @@ PERIOD: Final = 60.0
 _QUOTED: Final = re.compile(r"(['\"`]).*\1", re.DOTALL)
 """From the first quote to the last of its kind: what is quoted may hold quotes itself."""
 
+BURSTS: Final = frozenset(10.0**power for power in range(2, 9))
+"""So many held back within one period, of what is audited, are said at once as a burst: somebody is trying keys, or
+something is broken. The ones let through before, and the number said with the next one, do not tell that meanwhile."""
 KINDS: Final = 512
 """Kinds of repeats that are told apart; the oldest is forgotten first."""
 
@@ -102,7 +105,10 @@ class Hub:
                 seen[1] += 1
                 return True
             seen[2] += 1
-            return False
+            if name not in AUDITED or seen[2] not in BURSTS:
+                return False
+            fields["burst"] = int(seen[1] + seen[2])
+            return True
 
 
 class EventsWindow:

@@ -279,3 +279,20 @@ async def test_what_is_loaded_and_what_fails_is_said_once_and_without_the_value(
         events.use(before)
     assert [event.name for event in seen] == ["credential.failed", "credential.loaded"]
     assert KEY not in repr([event.fields for event in seen])
+
+
+async def test_another_source_than_before_is_worth_a_word(home: Path, clock: FakeClock) -> None:
+    """Somebody who slips in a token of his own has the next requests answered at his account, and sees them."""
+    path = login(home)
+    before = events.use(events.Hub(lambda: clock.now().wall))
+    try:
+        with events.capture() as seen:
+            found = tokens(home, clock, "env", "claude", ANTHROPIC_API_KEY=KEY)
+            for refresh in (False, True):
+                await found.token(refresh=refresh)
+            found.reload(["claude"])
+            await found.token(refresh=False)
+    finally:
+        events.use(before)
+    moved = [dict(event.fields) for event in seen if event.name == "credential.moved"]
+    assert moved == [{"was": "ANTHROPIC_API_KEY", "source": str(path)}]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from claude_failover import events
 from claude_failover.clock import FakeClock
 from claude_failover.core.types import Epoch
 from claude_failover.credentials.aws import AwsProvider
@@ -38,6 +39,7 @@ class Chain:
         self.loads = 0
         self.fails: CredentialError | Exception | None = None
         self.gate: threading.Event | None = None
+        self.source = "test"
 
     def __call__(self, profile: str | None) -> AwsKeys:
         self.loads += 1
@@ -47,7 +49,7 @@ class Chain:
         if self.fails is not None:
             raise self.fails
         expires = None if self.lives is None else Epoch(self.clock.wall + self.lives)
-        return AwsKeys("test", f"AKIA{number:04}", Secret("secret"), Secret("token"), expires=expires)
+        return AwsKeys(self.source, f"AKIA{number:04}", Secret("secret"), Secret("token"), expires=expires)
 
 
 async def until(done: Callable[[], bool]) -> None:
@@ -88,6 +90,22 @@ async def test_in_the_last_minute_a_request_waits_for_new_keys() -> None:
     await provider.get()
     clock.advance(HOUR - 59)
     assert (await provider.get()).access_key == "AKIA0002"
+
+
+async def test_keys_of_another_source_than_before_are_worth_a_word() -> None:
+    clock = FakeClock()
+    chain = Chain(clock)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
+    before = events.use(events.Hub(lambda: clock.now().wall))
+    try:
+        with events.capture() as seen:
+            for chain.source in ("env", "env", "profile work"):
+                await provider.get()
+                clock.advance(HOUR - 59)
+    finally:
+        events.use(before)
+    moved = [dict(event.fields) for event in seen if event.name == "credential.moved"]
+    assert moved == [{"was": "env", "source": "profile work"}]
 
 
 async def test_a_failed_refresh_leaves_the_old_keys_in_use_until_they_end() -> None:

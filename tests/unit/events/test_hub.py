@@ -85,6 +85,13 @@ def test_what_repeats_is_held_back_and_counted(clock: FakeClock, seen: list[Even
     assert seen[-1].fields == {"why": "host", "status": 421, "held_back": 95}
 
 
+def test_a_burst_is_said_while_it_goes_on(clock: FakeClock, seen: list[Event]) -> None:
+    for _ in range(BURST + 1_000):
+        emit("client.refused", why="key", status=401)
+    assert [event.fields.get("burst") for event in seen] == [None] * BURST + [105, 1005]
+    assert seen[-1].fields == {"why": "key", "status": 401, "burst": 1005}
+
+
 def test_a_clock_set_back_does_not_silence_a_kind_for_ever(clock: FakeClock, seen: list[Event]) -> None:
     for _ in range(BURST + 1):
         emit("loop.lagged", lag_s=1.0)
