@@ -25,7 +25,7 @@ import contextlib
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,13 +191,13 @@ class Ledger:
             self._condition.notify()
         return future
 
-    def spent(self, day: str, patience: float = 5.0) -> int:
+    def spent(self, day: str, patience: float = 5.0, *, besides: Collection[str] = ()) -> int:
         """Real money of a day in nano-dollars: where a restarted daemon goes on. Blocks; for the start only.
 
         If the file cannot be read now, the sum comes from its little mirror.
         """
         try:
-            return self.ask(lambda reader: reader.spent(day)).result(patience)
+            return self.ask(lambda reader: reader.spent(day, besides)).result(patience)
         except (LedgerError, TimeoutError):
             return schema.read_mirror(self._path).get(day, 0)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -107,10 +107,10 @@ class Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
-    def spent(self, day: str) -> int:
-        """Real money of one day, what a crash left open included."""
-        (total,) = self._db.execute("SELECT coalesce(sum(spent_nusd), 0) FROM days WHERE day = ?", (day,)).fetchone()
-        return int(total)
+    def spent(self, day: str, besides: Collection[str] = ()) -> int:
+        """Real money of one day, what a crash left open included; without the backends named in *besides*."""
+        found = self._db.execute("SELECT backend, sum(spent_nusd) FROM days WHERE day = ? GROUP BY backend", (day,))
+        return sum(int(total) for backend, total in found if backend not in besides)
 
     def spent_by_day(self, since: str) -> dict[str, int]:
         """Real money per day, from a day on."""

@@ -17,7 +17,7 @@ from claude_failover.clock import Clock
 from claude_failover.core.prices import PriceTable
 from claude_failover.core.settings import Settings
 from claude_failover.core.spend import SpendBudget, nusd
-from claude_failover.core.types import AttemptRecord, ExchangeRecord
+from claude_failover.core.types import AttemptRecord, ExchangeRecord, Kind
 from claude_failover.daemon.recall import record_of
 from claude_failover.errors import ControlError, UsageError
 from claude_failover.ledger import Ledger, LedgerStatus
@@ -72,7 +72,11 @@ class Accounts:
             )
             self._spend.attach(self.ledger)
             today = zone.day(now).key
-            self._spend.restore(today, self.ledger.spent(today))
+            # The limit is about money that we decide to spend; a client's own API key is the client's business.
+            theirs = {
+                one.name for one in settings.backends if one.kind is Kind.ANTHROPIC and one.credential != "stored"
+            }
+            self._spend.restore(today, self.ledger.spent(today, besides=theirs))
         elif self.ledger is not None and costs.enabled:
             self.ledger.configure(zone=zone, primary=primary, prices=prices)
         elif self.ledger is not None:

@@ -51,6 +51,15 @@ def test_what_was_spent(db: sqlite3.Connection) -> None:
     reader = Reader(db)
     assert reader.spent(DAY) == 264_040_000
     assert reader.spent("1999-01-01") == 0
+
+
+def test_backends_can_be_left_out_of_what_was_spent(db: sqlite3.Connection) -> None:
+    reader = Reader(db)
+    backends = {line.key: line.spent_nusd for line in reader.costs(DAY, DAY, By.BACKEND)[0]}
+    assert sum(backends.values()) == 264_040_000
+    for name, spent in backends.items():
+        assert reader.spent(DAY, {name}) == 264_040_000 - spent
+    assert reader.spent(DAY, set(backends)) == 0
     assert reader.spent_by_day("2026-11-21") == {"2026-11-21": 0, DAY: 264_040_000}
     assert reader.spent_in_session("s1") == 264_040_000
     assert reader.spent_in_session("s2") == 0
