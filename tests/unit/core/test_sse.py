@@ -185,3 +185,15 @@ def test_events_may_be_asked_for_one_by_one_while_more_bytes_come() -> None:
     splitter.put(b"data: 3\n\n")
     assert splitter.pending == b"data: 2\n\ndata: 3\n\n"
     assert [splitter.next(), splitter.next(), splitter.next()] == [b"data: 2\n\n", b"data: 3\n\n", None]
+
+
+def test_events_can_be_taken_one_by_one_and_the_rest_waits() -> None:
+    splitter = sse.Splitter()
+    splitter.put(b"data: 1\n\ndata: 2\n\nda")
+    assert splitter.next() == b"data: 1\n\n"
+    assert splitter.pending == b"data: 2\n\nda"
+    splitter.put(b"ta: 3\n\n")
+    assert splitter.next() == b"data: 2\n\n"
+    assert splitter.next() == b"data: 3\n\n"
+    assert splitter.next() is None
+    assert splitter.pending == b""
