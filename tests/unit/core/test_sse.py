@@ -188,7 +188,7 @@ def test_events_may_be_asked_for_one_by_one_while_more_bytes_come() -> None:
 
 
 def test_events_can_be_taken_one_by_one_and_the_rest_waits() -> None:
-    splitter = sse.Splitter()
+    splitter = Splitter()
     splitter.put(b"data: 1\n\ndata: 2\n\nda")
     assert splitter.next() == b"data: 1\n\n"
     assert splitter.pending == b"data: 2\n\nda"
