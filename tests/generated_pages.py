@@ -109,7 +109,6 @@ EVENTS: Final[Mapping[EventName, str]] = {
     "credential.refreshed": "A credential was renewed.",
     "credential.failed": "A credential is missing, expired or cannot be renewed: why, and what to type.",
     "credential.moved": "A credential comes from another source than before: `was`, `source`. Did you do that?",
-    "credential.expiring": "Reserved; this version tells it as the alert `credential_expiring` instead.",
     "token.changed": "`token set` or `token clear`: which, where, by whom. Never the value.",
     "ledger.failed": "The ledger, `state.json` or the models file cannot be written or was set aside.",
     "ledger.recovered": "What waited in memory is written.",
@@ -120,7 +119,6 @@ EVENTS: Final[Mapping[EventName, str]] = {
     "code.crashed": "An exception of our own code: where, and its trace without values.",
     "library.logged": "A warning of a library that we use.",
     "log.dropped": "Lines of the log were lost: the disk is full, or they came faster than it takes them.",
-    "log.rotated": "Reserved; rotation shows in the files themselves.",
 }
 
 

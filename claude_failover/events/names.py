@@ -42,7 +42,6 @@ EventName = Literal[
     "credential.refreshed",
     "credential.failed",
     "credential.moved",
-    "credential.expiring",
     "token.changed",
     "ledger.failed",
     "ledger.recovered",
@@ -53,7 +52,6 @@ EventName = Literal[
     "code.crashed",
     "library.logged",
     "log.dropped",
-    "log.rotated",
 ]
 
 
@@ -85,7 +83,6 @@ NAMES: Final[tuple[EventName, ...]] = get_args(EventName)
 
 LEVELS: Final[Mapping[EventName, Level]] = {
     "attempt.ended": Level.DEBUG,
-    "log.rotated": Level.DEBUG,
     "credential.loaded": Level.DEBUG,
     "client.refused": Level.WARNING,
     "cooldown.started": Level.WARNING,
@@ -95,7 +92,6 @@ LEVELS: Final[Mapping[EventName, Level]] = {
     "spend.alerted": Level.WARNING,
     "config.refused": Level.WARNING,
     "credential.moved": Level.WARNING,
-    "credential.expiring": Level.WARNING,
     "loop.lagged": Level.WARNING,
     "price.missed": Level.WARNING,
     "alert.raised": Level.WARNING,
