@@ -88,13 +88,13 @@ def test_the_dashboard_is_one_in_grafanas_own_types(complaints: Callable[[Any], 
     ("path", "wrong"),
     [
         (("refresh",), 30),
-        (("panels", 0, "gridPos", "h"), "tall"),
-        (("panels", 0, "fieldConfig", "defaults", "thresholds"), {"mode": "absolut", "steps": []}),
-        (("panels", 0, "descripton"), "a name that is mistyped"),
+        (("panels", 1, "gridPos", "h"), "tall"),
+        (("panels", 5, "fieldConfig", "defaults", "thresholds"), {"mode": "relative", "steps": []}),
+        (("panels", 1, "summary"), "a name that panels do not have"),
         (("templating", "list", 0, "hide"), "never"),
         (("time",), {"since": "now-1h"}),
     ],
-    ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else "",
+    ids=["number", "text", "choice", "name", "enum", "nested"],
 )
 def test_a_dashboard_that_is_wrong_would_be_found(
     complaints: Callable[[Any], list[str]], path: tuple[str | int, ...], wrong: object

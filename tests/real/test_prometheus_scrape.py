@@ -78,7 +78,9 @@ async def requests(process: DaemonProcess, claude: SimulatedClaude, enough: asyn
     async with aiohttp.ClientSession(trust_env=False) as session:
         asked = 0
         while not enough.is_set():
-            await ask(session, process.address, process.key, Turn(text=f"Question {asked}"))
+            # Each a conversation of its own: one that was rescued would stay where it is.
+            turn = Turn(text=f"Question {asked}", session=f"00000000-0000-4000-8000-{asked:012d}")
+            await ask(session, process.address, process.key, turn)
             async with session.get(f"{process.address}/metrics") as refused:
                 assert refused.status == 401
             asked += 1
@@ -111,7 +113,7 @@ def look(folder: Path) -> dict[str, list[Any]]:
         wait_until(counted("claude_failover_cooldown_end_timestamp_seconds", 1.0))
         asked = [expression for _, expression in queries()] + rules()
         names = sorted({name for expression in asked for name in NAME.findall(expression)})
-        found = {f"{title}: {asked}": series(windowed(asked)) for title, asked in queries()}
+        found = {f"{title}: {expression}": series(windowed(expression)) for title, expression in queries()}
         found |= {name: series(name) for name in names}
         (group,) = query("rules")["groups"]
         found["rules without an error"] = [rule["name"] for rule in group["rules"] if not rule.get("lastError")]

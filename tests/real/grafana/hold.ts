@@ -10,9 +10,15 @@ type Plain<T> = T extends string
       ? { [Name in keyof T]: Plain<T[Name]> }
       : T;
 
-// Grafana writes three things that its types do not know: the query of an annotation beside it, the text of a
-// variable's query, and an empty `current` in what it exports for others.
-type Annotation = AnnotationQuery & { expr?: string };
+// Grafana writes three things that its types do not know: what the Prometheus plugin keeps in an annotation, the text
+// of a variable's query, and an empty `current` in what it exports for others.
+type Annotation = AnnotationQuery & {
+  expr?: string;
+  step?: string;
+  titleFormat?: string;
+  textFormat?: string;
+  tagKeys?: string;
+};
 type Variable = Omit<VariableModel, "current"> & {
   definition?: string;
   current?: VariableOption | Record<string, never>;
@@ -20,6 +26,8 @@ type Variable = Omit<VariableModel, "current"> & {
 
 export type Held = Plain<
   Omit<Dashboard, "annotations" | "templating"> & {
+    // Grafana before 10 read it; later ones ignore it.
+    style?: "dark" | "light";
     annotations?: { list?: Annotation[] };
     templating?: { list?: Variable[] };
   }
