@@ -170,7 +170,9 @@ class _Reading:
         self._error: dict[str, Any] | None = None
 
     def take(self, event: str) -> None:
-        lines = dict(line.partition(": ")[::2] for line in event.split("\n"))
+        lines = dict(line.partition(": ")[::2] for line in event.split("\n") if not line.startswith(":"))
+        if not lines:
+            return  # a comment
         name = lines.get("event", "")
         try:
             data = json.loads(lines.get("data", ""))

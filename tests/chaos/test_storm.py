@@ -18,11 +18,9 @@ IMPATIENT = {
     "stream": {"hold_max": 2, "ping_interval": 1},
 }  # fmt: skip
 
-ODD = {"unknown-event", "no-content-type", "unasked-gzip"}
-"""Answers that reach the client as they are: odd, and nothing is wrong with them that we could mend."""
-
 ENDLESS = {name for name in wire_faults.CATALOGUE if name.startswith("silent")}
-"""A whole answer that is silent for ever is waited for as long as its client waits: ten minutes."""
+"""A whole answer that is silent for ever is waited for as long as its client waits: ten minutes. (Nor is one with a
+flipped byte dealt: the body is looked at, not checked letter by letter.)"""
 
 
 PASSING = (
@@ -37,8 +35,8 @@ then there is nobody left to be rescued by."""
 def misbehaving(purpose: str, share: float, refusals: dict[str, Step]) -> Dealer:
     """Deal a fault to *share* of the requests, any of the catalogues'."""
     rng = dice(purpose)
-    streams: dict[str, Step] = {n: f() for n, f in wire_faults.CATALOGUE.items() if n not in ODD} | refusals
-    wholes = {name: step for name, step in streams.items() if name not in ENDLESS}
+    streams: dict[str, Step] = {n: f() for n, f in wire_faults.CATALOGUE.items()} | refusals
+    wholes = {name: step for name, step in streams.items() if name not in ENDLESS | {"corrupt-first"}}
 
     def deal(request: Seen) -> Step:
         if rng.random() > share:

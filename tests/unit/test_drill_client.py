@@ -62,7 +62,7 @@ def test_what_no_answer_has_is_a_problem() -> None:
 
 
 def test_an_event_from_the_future_is_passed_over() -> None:
-    assert read(START, 'event: news\ndata: {"type":"news"}\n\n').problems == ()
+    assert read(START, ": a comment\n\n", 'event: news\ndata: {"type":"news"}\nid: 7\n\n').problems == ()
 
 
 def test_a_body_that_is_no_stream_is_a_message_or_an_error_or_a_problem() -> None:
