@@ -252,6 +252,9 @@ def _up_to_date(told: Chosen, error: ErrorAnswer, now: Instant) -> Chosen:
 def _nobody(stop: Stop, tries: Sequence[Try], kinds: Mapping[BackendName, Kind], exchange: str) -> Chosen:
     """Nobody said anything that the client could use."""
     last = tries[-1] if tries else None
+    if last is not None and all(one.verdict.outcome is Outcome.CREDENTIALS for one in tries):
+        # Of several missing logins the Anthropic one is what the client can ask for.
+        last = next((one for one in tries if kinds.get(one.backend) is Kind.ANTHROPIC), last)
     detail = f": {last.verdict.detail}" if last is not None and last.verdict.detail else ""
     message = f"no backend can serve this request now ({stop.why}{detail}); see `claude-failover explain {exchange}`"
     if last is not None and all(one.verdict.outcome is Outcome.CREDENTIALS for one in tries):

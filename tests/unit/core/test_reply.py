@@ -244,6 +244,13 @@ def test_where_a_person_must_log_in_nothing_is_to_be_retried(backend: BackendNam
     assert "aws sso login --profile x" in told(chosen)["message"]
 
 
+def test_of_several_missing_logins_the_client_is_asked_for_its_own() -> None:
+    missing = (a_try(CLAUDE, Outcome.CREDENTIALS, "no token"), a_try(BEDROCK, Outcome.CREDENTIALS, "no keys"))
+    chosen = choose(tries=missing)
+    assert (chosen.status, told(chosen)["type"]) == (401, "authentication_error")
+    assert "no token" in told(chosen)["message"]
+
+
 @pytest.mark.parametrize(("session", "resets"), [(None, "50"), ("s1", None)])
 def test_a_spend_limit_is_told_and_not_retried(session: str | None, resets: str | None) -> None:
     refusal = Refusal(10**9, 10**9, Epoch(NOW.wall + 50.0), session=session)
