@@ -192,7 +192,7 @@ class SimulatedServer:
 
     async def answer(self, request: Seen) -> Reply | Drop | Garbage:
         """Decide what to answer. Subclasses do."""
-        raise NotImplementedError
+        raise AssertionError("each simulator answers in its own way")
 
     # --- responses ---
 

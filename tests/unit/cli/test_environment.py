@@ -137,7 +137,7 @@ def test_a_settings_file_that_does_not_is_fine(tree: dict[str, object]) -> None:
 
 
 def test_settings_are_looked_for_where_claude_code_reads_them() -> None:
-    home, project = Path("/home/me"), Path("/work/app")
+    home, project = Path("/home/me"), Path("/srv/app")
     files = env.settings_files({}, home, project)
     assert files[-3:] == [
         project / ".claude/settings.local.json",
