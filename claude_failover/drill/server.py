@@ -190,7 +190,7 @@ class SimulatedServer:
             self._kept_bytes -= len(self.requests.popleft().body)
         self._notify()
 
-    async def answer(self, request: Seen) -> Reply | Drop | Garbage:
+    async def answer(self, request: Seen) -> Reply | Drop | Garbage:  # noqa: ARG002 - for those who do
         """Decide what to answer. Subclasses do."""
         raise AssertionError("each simulator answers in its own way")
 
