@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError, HttpVersion10
+from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11
 
 from claude_failover import events
 from claude_failover.proxy.port import MAX_BODY, error_answer
@@ -113,8 +113,9 @@ class Server(web.Server):
     def __init__(self, handler: Handler, *, limit: int | None = None, patience: float = HEAD_PATIENCE) -> None:
 
         async def in_http_1(request: web.BaseRequest) -> web.StreamResponse:
-            # llhttp takes a first line without a version, with headers and all, for HTTP/0.9.
-            return malformed() if request.version < HttpVersion10 else await handler(request)
+            # llhttp takes a first line without a version for HTTP/0.9, headers and all; the one in Python any number.
+            known = request.version in {HttpVersion10, HttpVersion11}
+            return await handler(request) if known else malformed()
 
         super().__init__(
             in_http_1,

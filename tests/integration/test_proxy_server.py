@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from claude_failover import events
+from claude_failover.core.types import Epoch
 from claude_failover.proxy.server import Handler, Server, connection_limit
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -34,8 +35,11 @@ async def served(handler: Handler = hello, *, limit: int = 100, patience: float 
 
 @pytest.fixture
 def heard() -> Iterator[list[events.Event]]:
+    # A hub of its own: the process's holds back what other tests have made it say already.
+    before = events.use(events.Hub(lambda: Epoch(0.0)))
     with events.capture() as seen:
         yield seen
+    events.use(before)
 
 
 @contextlib.asynccontextmanager
@@ -67,9 +71,10 @@ async def test_what_is_no_http_is_refused_in_constant_words(heard: list[events.E
     assert [(event.name, event.fields["why"]) for event in heard] == [("client.refused", "malformed")] * 2
 
 
-async def test_a_request_without_a_version_is_refused(heard: list[events.Event]) -> None:
+@pytest.mark.parametrize("version", [b"", b" HTTP/0.9", b" HTTP/2.0", b" HTTP/3.7"])
+async def test_a_request_of_another_version_is_refused(heard: list[events.Event], version: bytes) -> None:
     async with served() as port:
-        answer = await ask(port, b"GET /\r\nHost: x\r\n\r\n")
+        answer = await ask(port, b"GET /" + version + b"\r\nHost: x\r\n\r\n")
     assert b" 400 " in answer
     assert [event.fields["why"] for event in heard] == ["malformed"]
 

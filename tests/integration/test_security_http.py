@@ -47,12 +47,12 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def attacked(*steps: Step) -> AsyncIterator[Scene]:
+async def attacked(*steps: Step, **more: str) -> AsyncIterator[Scene]:
     with short_directory() as home:
         async with (
             simulated_claude(*steps, allow_violations=True) as claude,
             simulated_bedrock() as bedrock,
-            DaemonProcess(Path(home), settings(claude.url, bedrock.url)) as daemon,
+            DaemonProcess(Path(home), settings(claude.url, bedrock.url), more=more) as daemon,
         ):
             yield Scene(daemon, claude, bedrock)
 
@@ -148,8 +148,10 @@ def judge(name: str, heard: bytes) -> None:
         assert b"access-control" not in lines.lower(), (name, lines)
 
 
-async def test_nothing_ambiguous_or_malformed_is_served_or_quoted() -> None:
-    async with attacked() as scene:
+@pytest.mark.parametrize("parser", [{}, {"AIOHTTP_NO_EXTENSIONS": "1"}], ids=["llhttp", "Python"])
+async def test_nothing_ambiguous_or_malformed_is_served_or_quoted(parser: dict[str, str]) -> None:
+    """With either of aiohttp's parsers; where no wheel fits, it is the one in Python."""
+    async with attacked(**parser) as scene:
         corpus = smuggled(scene.daemon.key, scene.port)
         heard = await asyncio.gather(*(say(scene.port, data) for data in corpus.values()))
         for name, answer in zip(corpus, heard, strict=True):
