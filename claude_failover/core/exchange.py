@@ -170,7 +170,9 @@ class Exchange:
     def _next(self, now: Instant) -> None:
         """Ask the policy until it has named a backend that can take this request, a wait, or the end."""
         while True:
-            asked = facts.at(self._facts, self._account.started, now)
+            may_tell = self.phase is Phase.WAITING and self._peek.stream
+            most = patience.for_waits(self._counsel, self._facts, self._account.tries, now, may_tell=may_tell)
+            asked = facts.at(self._facts, self._account.started, now, most)
             decision = self._counsel.policy.choose(asked, self._account.tries, now)
             self._announce(decision.transitions)
             match decision:

@@ -152,9 +152,9 @@ def free(facts: RequestFacts) -> None:
         facts.estimates.free()
 
 
-def at(facts: RequestFacts, started: Instant, now: Instant) -> RequestFacts:
-    """The same facts with what is left of the client's patience."""
-    left = max(0.0, facts.patience - (now.monotonic - started.monotonic))
+def at(facts: RequestFacts, started: Instant, now: Instant, most: float = float("inf")) -> RequestFacts:
+    """The same facts with what is left of the client's patience, of *most* seconds since *started* at the most."""
+    left = max(0.0, min(facts.patience, most) - (now.monotonic - started.monotonic))
     return replace(facts, patience=Seconds(left))
 
 

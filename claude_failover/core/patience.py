@@ -6,11 +6,14 @@ Silence is measured while we listen: a client that reads slowly makes us deaf, n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from claude_failover.core import reading
+from claude_failover.core import reading, reply
 from claude_failover.core.attempt import Attempt
 from claude_failover.core.commands import Failure
+from claude_failover.core.counsel import Counsel
+from claude_failover.core.decision import RequestFacts, Try
 from claude_failover.core.settings import Timeouts
 from claude_failover.core.types import Instant, Monotonic, Outcome, Seconds, Verdict
 
@@ -22,6 +25,10 @@ AFTER_STOP: Final = Seconds(5.0)
 
 NON_STREAMING_FIRST_BYTE: Final = Seconds(600.0)
 """A non-streaming answer sends no head before it is complete; the client's own limit is 600 s (API_TIMEOUT_MS)."""
+
+
+WAIT_SHARE: Final = 2 / 3
+"""Of ``hold_max`` what waits may use: the rest is for the answer to the attempt that follows the last one."""
 
 
 def until(attempt: Attempt, limits: Timeouts, *, streaming: bool) -> Monotonic:
@@ -62,3 +69,24 @@ def exhausted(attempt: Attempt, now: Instant, *, streaming: bool, opened: bool) 
     what = "no response headers" if attempt.status is None else "no content"
     waited = round(now.monotonic - attempt.opened.monotonic)
     return reading.Failed(Verdict(Outcome.SILENT, f"{what} within {waited} s"))
+
+
+def for_waits(counsel: Counsel, known: RequestFacts, tries: Sequence[Try], now: Instant, *, may_tell: bool) -> float:
+    """How many seconds of a request may go by in waits, in all.
+
+    With the plan's own limit at hand no longer than its status can still be told: inside an opened
+    response Claude Code takes it for something to try again, for minutes (measured with 2.1.330).
+
+    Args:
+        counsel: Its memory of limits, and ``hold_max``.
+        known: The request's facts.
+        tries: What it has behind it.
+        now: Both clocks.
+        may_tell: Whether the client asked for a stream and has got nothing of it yet.
+    """
+    if not may_tell:
+        return float("inf")
+    met = any(one.verdict.outcome in {Outcome.PLAN_LIMIT, Outcome.FAMILY_LIMIT} for one in tries)
+    if met or reply.remembered(counsel, known, now) is not None:
+        return counsel.settings.stream.hold_max * WAIT_SHARE
+    return float("inf")

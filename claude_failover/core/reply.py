@@ -205,9 +205,9 @@ def choose(
     if stop.offline:
         message = "neither the Claude API nor Bedrock can be reached: check this machine's network connection"
         return _own(503, "api_error", message, facts.exchange)
-    remembered = _remembered(counsel, facts, now)
-    if remembered is not None:
-        return _up_to_date(_told(remembered, Kind.ANTHROPIC), remembered, now)
+    told_before = remembered(counsel, facts, now)
+    if told_before is not None:
+        return _up_to_date(_told(told_before, Kind.ANTHROPIC), told_before, now)
     foreign = most_useful([error for error in errors if _may_be_shown(error.verdict)])
     return _told(foreign, Kind.BEDROCK) if foreign is not None else _nobody(stop, tries, kinds, facts.exchange)
 
@@ -225,7 +225,7 @@ def _may_be_shown(verdict: Verdict) -> bool:
     return verdict.outcome in _SHOWN and verdict.error_type != REFUSED_ONLY_THERE
 
 
-def _remembered(counsel: Counsel, facts: RequestFacts, now: Instant) -> ErrorAnswer | None:
+def remembered(counsel: Counsel, facts: RequestFacts, now: Instant) -> ErrorAnswer | None:
     """What the first Claude API that this request could have gone to said last; forced elsewhere, it says nothing."""
     for backend in counsel.settings.backends:
         if backend.kind is Kind.ANTHROPIC and facts.forced in {None, backend.name}:

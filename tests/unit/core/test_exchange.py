@@ -41,6 +41,7 @@ from tests.exchanges import (
     START,
     STOP,
     WHOLE,
+    Story,
     World,
     delta,
     error,
@@ -561,3 +562,27 @@ def test_an_answer_in_many_reads_is_relayed_as_it_comes() -> None:
     story.body(START + DELTA)
     assert story.body(delta("a")) == [SendBody(delta("a"))]
     assert story.body(delta("b")) == [SendBody(delta("b"))]
+
+
+def throttled(story: Story) -> None:
+    """Bedrock is throttled, as it is: without saying for how long."""
+    message = '{"message":"Too many requests, please wait before trying again."}'
+    story.refuse(429, message.encode(), (*JSON, ("x-amzn-errortype", "ThrottlingException")))
+
+
+def test_with_the_plans_limit_at_hand_a_throttled_bedrock_is_waited_for_only_until_the_status_would_be_lost() -> None:
+    world = World()
+    story = world.story()
+    story.start()
+    story.refuse(429, error("rate_limit_error", "limit"), plan_limit(world.clock.now()))
+    began = world.clock.monotonic
+    for _ in range(40):
+        if story.conclusion is not None:
+            break
+        if story.open is not None:
+            throttled(story)
+        else:
+            story.wake()
+    assert story.status == 429
+    assert story.header("anthropic-ratelimit-unified-status") == "rejected"
+    assert 0 < world.clock.monotonic - began <= world.settings.stream.hold_max

@@ -7,9 +7,10 @@ import pytest
 from claude_failover.core import patience, reading
 from claude_failover.core.attempt import Attempt
 from claude_failover.core.commands import Event, HeadReceived
+from claude_failover.core.decision import RequestFacts, Try
 from claude_failover.core.settings import Timeouts
-from claude_failover.core.types import Epoch, Headers, Instant, Monotonic, Outcome, Seconds
-from tests.exchanges import ANSWER, DELTA, JSON, SSE, START, an_attempt
+from claude_failover.core.types import Epoch, Headers, Instant, Monotonic, Outcome, Reason, Seconds, Verdict
+from tests.exchanges import ANSWER, CLAUDE, DELTA, JSON, MODEL, SSE, START, World, an_attempt
 
 LIMITS = Timeouts(first_byte=60.0, first_content=90.0, stream_idle=30.0)
 
@@ -87,3 +88,26 @@ def test_silence_in_the_middle_is_a_stall_and_behind_the_end_nothing() -> None:
     assert isinstance(broken, reading.Broken)
     assert (broken.verdict.outcome, broken.close) == (Outcome.STALLED, False)
     assert given_up(answered(200, SSE, ANSWER)) == reading.Completed()
+
+
+NOBODY_KNOWS = float("inf")
+
+
+def test_a_limit_shortens_the_waits_of_a_stream_and_of_nothing_else() -> None:
+    world = World()
+    known = RequestFacts("cfr_x", MODEL, family="opus")
+
+    def most(*tries: Try, may_tell: bool = True) -> float:
+        return patience.for_waits(world.counsel, known, tries, world.clock.now(), may_tell=may_tell)
+
+    def a_try(outcome: Outcome) -> Try:
+        return Try(CLAUDE, Reason.PRIMARY, Verdict(outcome), world.clock.now().monotonic)
+
+    assert most() == NOBODY_KNOWS
+    assert most(a_try(Outcome.OVERLOADED)) == NOBODY_KNOWS
+    assert most(a_try(Outcome.PLAN_LIMIT)) == 10.0
+    assert most(a_try(Outcome.FAMILY_LIMIT)) == 10.0
+    assert most(a_try(Outcome.PLAN_LIMIT), may_tell=False) == NOBODY_KNOWS
+    world.limit_primary()
+    assert most() == 10.0
+    assert most(may_tell=False) == NOBODY_KNOWS
