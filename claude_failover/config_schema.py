@@ -120,7 +120,9 @@ SECTIONS: Final = (
         (
             Key("enabled", switch(), "false: a limit is passed on to the client instead of being answered elsewhere"),
             Key(
-                "detection_threshold", whole(1, 1_000_000), "limit answers for a model before its cooldown starts; 1: at once"
+                "detection_threshold",
+                whole(1, 1_000_000),
+                "limit answers for a model before its cooldown starts; 1: at once",
             ),
             Key("cooldown_time", _seconds(DAY), "the cooldown when a limit names no end"),
             Key("respect_retry_after", switch(), "false: cooldown_time even where the backend named an end"),
