@@ -26,6 +26,7 @@ from claude_failover.drill.bedrock_access import ACCESS_KEY, SECRET_KEY
 from claude_failover.drill.claude_api import API_KEY, OAUTH_TOKEN, SimulatedClaude
 from claude_failover.drill.playback import Reply
 from claude_failover.drill.script import Refusal, Seen, Step
+from claude_failover.events.journal import LINGER
 from tests.fakes import aws_environment
 from tests.real.clients import ROOT, ClaudeCode
 
@@ -191,15 +192,21 @@ class Stage:
     # --- what happened ---
 
     async def exchanges(self, at_least: int = 1) -> list[dict[str, Any]]:
-        """The daemon's line about each request, in order; it is written a moment after the answer."""
+        """The daemon's line about each request, in order.
+
+        The journal lets a line wait for others (``LINGER``), so one more look is taken when that time is over.
+        """
         log = self.home / "cf" / "log" / "daemon.log"
+
+        def written() -> list[dict[str, Any]]:
+            lines = map(json.loads, log.read_text("utf-8").splitlines())
+            return [line for line in lines if line["event"] == "exchange.ended"]
+
         async with asyncio.timeout(10):
-            while True:
-                lines = map(json.loads, log.read_text("utf-8").splitlines())
-                found = [line for line in lines if line["event"] == "exchange.ended"]
-                if len(found) >= at_least:
-                    return found
+            while len(written()) < at_least:
                 await asyncio.sleep(0.02)
+            await asyncio.sleep(4 * LINGER)
+        return written()
 
     def asked(self, server: SimulatedClaude | SimulatedBedrock) -> list[dict[str, Any]]:
         """The bodies of the requests for answers that reached *server*."""
