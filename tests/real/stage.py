@@ -203,7 +203,7 @@ class Stage:
             return [line for line in lines if line["event"] == "exchange.ended"]
 
         async with asyncio.timeout(10):
-            while len(written()) < at_least:
+            while len(written()) < at_least:  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.02)
             await asyncio.sleep(4 * LINGER)
         return written()
