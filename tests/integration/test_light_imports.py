@@ -24,7 +24,6 @@ print(json.dumps([code, sorted(sys.modules)]))
 def loaded(home: Path, *words: str) -> tuple[int, set[str]]:
     """Run a command in a fresh interpreter; its exit code and what it imported."""
     environ = {"PATH": os.environ["PATH"], "HOME": str(home), "CLAUDE_FAILOVER_HOME": str(home / "cf")}
-    environ |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(words)],
         env=environ,

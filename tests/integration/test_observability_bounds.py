@@ -34,6 +34,7 @@ def home() -> Iterator[Path]:
         yield directory / "cf"
 
 
+@pytest.mark.timeout(300)  # traced for coverage it takes ten times as long
 def test_a_hundred_thousand_events_keep_a_thousand_and_no_more_memory() -> None:
     """The window and the feed behind ``logs``, ``status --watch`` and ``/events``, filled as the daemon fills them."""
     hub, window, feed = Hub(lambda: Epoch(1_795_000_000.0)), EventsWindow(), Feed()
