@@ -199,7 +199,7 @@ class Stage:
         log = self.home / "cf" / "log" / "daemon.log"
 
         def written() -> list[dict[str, Any]]:
-            lines = map(json.loads, log.read_text("utf-8").splitlines())
+            lines = map(json.loads, log.read_text("utf-8").splitlines() if log.exists() else ())
             return [line for line in lines if line["event"] == "exchange.ended"]
 
         async with asyncio.timeout(10):
