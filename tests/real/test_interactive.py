@@ -10,6 +10,7 @@ import asyncio
 import io
 import json
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +67,10 @@ def terminal(stage: Stage, client: ClaudeCode) -> Iterator[pexpect.spawn]:
     try:
         yield shell
     finally:
-        shell.close(force=True)
+        # Its process is this test's own and its work is done; `close` would wait politely, and fail on a busy machine.
+        shell.kill(signal.SIGKILL)
+        shell.wait()
+        shell.close()
 
 
 def ask(shell: pexpect.spawn, words: str) -> None:
