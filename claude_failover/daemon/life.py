@@ -154,6 +154,8 @@ class Daemon:
             self.observers = Observers(self, self._hub)
             self._restore()
             self._hear_signals()
+            # Before the first request: a session's budget must know what it spent before this start.
+            await self.accounts.remember()
             await self._control.start()
             await self._listen(key)
         except BaseException:
