@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from claude_failover.drill.script import Answer, Seen, Step, Thinking, ToolUse, tool_call
+import pexpect
+
+from claude_failover.drill.script import Answer, Seen, Step, Thinking, ToolUse, text, tool_call
 from tests.real.clients import NEWEST, ClaudeCode, installed
-from tests.real.stage import scene
+from tests.real.keyboard import READY, ask, seated, seed
+from tests.real.stage import Stage, scene
 
 SHAPES = Path(__file__).parent / "shapes.json"
 
@@ -45,6 +48,8 @@ class Situation:
     environment: Mapping[str, str] = field(default_factory=dict)
     oauth: bool = False
     files: Mapping[str, bytes] = field(default_factory=dict)
+    typed: int = 0
+    """On a terminal, until so many requests were sent; 0: headless."""
 
 
 def _model(name: str) -> Situation:
@@ -54,6 +59,18 @@ def _model(name: str) -> Situation:
 def _tool(*steps: Step, **files: bytes) -> Situation:
     named = {name.replace("_", "."): data for name, data in files.items()}
     return Situation(steps, FREELY, files=named)
+
+
+NO_WAY_OUT = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+}
+"""The title counts as nonessential; allowing it allows telemetry too, which finds a proxy where nobody listens."""
+
+
+def _typed(requests: int, *words: str, oauth: bool = False, **more: str) -> Situation:
+    return Situation(words=words, environment=NO_WAY_OUT | more, oauth=oauth, typed=requests)
 
 
 SITUATIONS: Mapping[str, Situation] = {
@@ -85,8 +102,25 @@ SITUATIONS: Mapping[str, Situation] = {
     ),
     "tool search": _tool(tool_call("ToolSearch", {"query": "select:WebFetch", "max_results": 5})),
     "web search": _tool(tool_call("WebSearch", {"query": "anything at all"})),
+    "interactive": _typed(2, "--permission-mode", "default"),
+    "interactive, auto mode": _typed(2, "--permission-mode", "auto"),
+    "interactive, auto mode, oauth": _typed(3, "--permission-mode", "auto", oauth=True),
+    "interactive, auto mode, first-party host": _typed(
+        2, "--permission-mode", "auto", _CLAUDE_CODE_ASSUME_FIRST_PARTY_BASE_URL="1"
+    ),
 }
-"""The table of wire/bedrock.md 2.0, as far as it can be provoked without a person at the keyboard."""
+"""The table of wire/bedrock.md 2.0, but for what other builds send.
+
+Beside the turn, an interactive run asks for a title (the side query) and, with a login, first for what is left of the
+plan (the quota probe).
+"""
+
+
+SPOKEN = "Greetings"
+"""One word, for a terminal program draws the spaces between words by moving its cursor."""
+
+STARTING = 60.0
+"""Seconds; a client that takes the host for Anthropic's asks the proxy that is not there for 20 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +147,40 @@ async def capture(client: ClaudeCode, name: str) -> list[Capture]:
         for file, data in situation.files.items():
             (stage.home / "work" / file).write_bytes(data)
         environment = stage.environment(oauth=situation.oauth, **situation.environment)
-        told = await stage.ask(client, "Say hello", *situation.words, environment=environment)
-        assert told.result["type"] == "result", told
+        if situation.typed:
+            await _type(stage, client, situation, environment)
+        else:
+            await _print(stage, client, situation, environment)
         assert stage.claude.refusals == [], f"{name}: what the real client sends is refused by the simulated API"
-        sent = [seen for seen in stage.claude.requests if seen.path == "/v1/messages"]
+        sent = _answers(stage)
+        if situation.typed:
+            # The title and the turn race each other; by class, then by length, their order is always the same.
+            sent.sort(key=lambda seen: (seen.all("x-claude-code-request-class"), len(seen.body)))
         return [Capture(name, number, seen) for number, seen in enumerate(sent, 1)]
+
+
+def _answers(stage: Stage) -> list[Seen]:
+    return [seen for seen in stage.claude.requests if seen.path == "/v1/messages"]
+
+
+async def _print(stage: Stage, client: ClaudeCode, situation: Situation, environment: Mapping[str, str]) -> None:
+    told = await stage.ask(client, "Say hello", *situation.words, environment=environment)
+    assert told.result["type"] == "result", told
+
+
+async def _type(stage: Stage, client: ClaudeCode, situation: Situation, environment: dict[str, str]) -> None:
+    """Ask once on a terminal and wait for the answer and for what else is sent beside it."""
+    seed(stage)
+    stage.claude.script.always(text(SPOKEN))
+
+    def sit(shell: pexpect.spawn) -> None:
+        shell.expect(READY)
+        ask(shell, "Say hello to the people of the village")
+        shell.expect(SPOKEN)
+
+    with seated(stage, str(client.program), situation.words, environment, STARTING) as shell:
+        await asyncio.to_thread(sit, shell)
+        await stage.claude.until(lambda: len(_answers(stage)) >= situation.typed, STARTING)
 
 
 async def capture_all(client: ClaudeCode) -> list[Capture]:
@@ -135,8 +198,12 @@ async def capture_all(client: ClaudeCode) -> list[Capture]:
 
 # --- shapes ---
 
-OPAQUE = frozenset({"input", "input_schema", "schema"})
-"""What a tool takes is not the API's business."""
+OPAQUE = frozenset({"input", "input_schema", "schema", "classifier_context"})
+"""What a tool takes is not the API's business.
+
+Neither is what the check of dangerous tools is told about the client: one part of it, on Artifacts, is there only if
+the client has finished loading that feature when it sends its first turn, and on a busy machine it has not.
+"""
 
 PLAIN = frozenset({"ttl", "scope", "effort", "display", "keep", "media_type"})
 """Keys whose values are words of the API's own."""
@@ -195,8 +262,8 @@ def summary(client: ClaudeCode, captures: Sequence[Capture]) -> str:
 
 if __name__ == "__main__":
     newest = installed(NEWEST)
-    text = summary(newest, asyncio.run(capture_all(newest)))
+    content = summary(newest, asyncio.run(capture_all(newest)))
     if "--write" in sys.argv:
-        SHAPES.write_text(text, "utf-8")
+        SHAPES.write_text(content, "utf-8")
     else:
-        print(text)
+        print(content)

@@ -1,6 +1,8 @@
 """Everything that the real Claude Code sends is something that Bedrock takes, on every surface, streaming and not.
 
-The captures are taken here, from the binary. Their shapes (``shapes.json``) tell when a new client sends something new.
+The captures are taken here, from the binary, headless and on a terminal: every situation of wire/bedrock.md 2.0 that
+is this client's is provoked, none is made up. Their shapes (``shapes.json``) tell when a new client sends something
+new.
 """
 
 from __future__ import annotations
@@ -23,14 +25,14 @@ from claude_failover.drill.bedrock_access import API_KEY
 from claude_failover.drill.bedrock_models import MODELS
 from claude_failover.drill.playback import Reply
 from claude_failover.drill.script import Seen
-from tests.real.captures import SHAPES, Capture, capture_all, summary
+from tests.real.captures import SHAPES, SITUATIONS, Capture, capture_all, shape_of, summary
 from tests.real.clients import ClaudeCode
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 CATALOG = Catalog.build(yaml.safe_load((files("claude_failover") / "data" / "models.yaml").read_text("utf-8")), {})
 
-STAYING = {"web search": "web_search"}
+STAYING = {"web search": "web_search", "interactive, auto mode, oauth": "quota probe"}
 """Situations one request of which only the Claude API can serve, and the word for why."""
 
 
@@ -53,8 +55,8 @@ def exists(capture: Capture, surface: str) -> bool:
     return surface in ("auto", Surface.INVOKE) or not named.arn_versioned
 
 
-async def sent(capture: Capture, surface: str, *, streaming: bool) -> str:
-    """What becomes of a capture: empty if the simulated Bedrock serves it, else who says no, and why."""
+def translated(capture: Capture, surface: str, *, streaming: bool) -> tuple[Surface, Translated] | str:
+    """A capture as it would go to Bedrock, or why it would not."""
     body = capture.body
     body.pop("stream", None)
     data = json.dumps(body | ({"stream": True} if streaming else {})).encode()
@@ -67,7 +69,16 @@ async def sent(capture: Capture, surface: str, *, streaming: bool) -> str:
     if isinstance(made, Untranslatable):
         return f"stays: {made.why}"
     assert isinstance(made, Translated)
-    bedrock = SimulatedBedrock(mantle=target.surfaces[0] is Surface.MANTLE)
+    return target.surfaces[0], made
+
+
+async def sent(capture: Capture, surface: str, *, streaming: bool) -> str:
+    """What becomes of a capture: empty if the simulated Bedrock serves it, else who says no, and why."""
+    found = translated(capture, surface, streaming=streaming)
+    if isinstance(found, str):
+        return found
+    on, made = found
+    bedrock = SimulatedBedrock(mantle=on is Surface.MANTLE)
     headers = (*made.request.headers, ("authorization", f"Bearer {API_KEY}"))
     reply = await bedrock.answer(Seen(1, "POST", made.request.target, headers, made.request.body, 1, 0.0))
     assert isinstance(reply, Reply)
@@ -88,3 +99,31 @@ async def test_bedrock_takes_everything_that_claude_code_sends(
         if outcome and not (staying and outcome.startswith("stays") and staying in outcome):
             refused[one.situation, one.number] = outcome
     assert refused == {}
+
+
+AUTO_MODE = {"dangerous-tool-use-2026-09-03", "thinking-display-updates-2026-08-18", "afk-mode-2026-01-31"}
+
+
+@pytest.mark.parametrize("surface", list(Surface))
+async def test_the_check_of_dangerous_tools_goes_to_bedrock_with_auto_mode(
+    taken: list[Capture], surface: Surface
+) -> None:
+    """Bedrock would take the turn without it as well, and the client would run unchecked what it had asked about."""
+    turns = [one for one in taken if "safeguards" in one.body]
+    assert {one.situation for one in turns} == {name for name in SITUATIONS if "auto mode" in name}
+    for one in turns:
+        found = translated(one, surface, streaming=True)
+        assert not isinstance(found, str), found
+        body, headers = json.loads(found[1].request.body), dict(found[1].request.headers)
+        betas = body.get("anthropic_beta") or headers["anthropic-beta"].split(",")
+        assert set(betas) >= AUTO_MODE, one.situation
+        assert body["safeguards"] == one.body["safeguards"]
+        assert body["thinking"]["display"] == "updates"
+
+
+async def test_a_title_is_asked_for_beside_the_first_turn(taken: list[Capture]) -> None:
+    """The side query: a schema for the answer, no tools; its own beta only on a host that counts as Anthropic's."""
+    titles = [one for one in taken if one.body.get("tools") == [] and "format" in one.body.get("output_config", {})]
+    assert {one.situation for one in titles} == {name for name in SITUATIONS if name.startswith("interactive")}
+    marked = {one.situation for one in titles if "claude-code-side-query-2026-09-29" in shape_of(one)["betas"]}
+    assert marked == {"interactive, auto mode, first-party host"}

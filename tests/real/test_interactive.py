@@ -1,16 +1,13 @@
 """Claude Code as people use it: on a terminal, started by ``claude-failover run``, left with Ctrl-C.
 
-A shell on a pseudo-terminal starts it, and looks at the terminal's settings and the exit code afterwards. The HOME is
-seeded so far that Claude Code asks none of its first-time questions.
+A shell on a pseudo-terminal starts it, and looks at the terminal's settings and the exit code afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-import json
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,29 +18,14 @@ import pytest
 from claude_failover.drill import claude_faults
 from claude_failover.drill.claude_api import API_KEY
 from claude_failover.drill.script import Seen, Step, long_stream, text
-from tests.real.clients import NEWEST, ClaudeCode
+from tests.real.clients import ClaudeCode
+from tests.real.keyboard import READY, ask, seated, seed
 from tests.real.stage import Stage, daemon_environment, scene
 
 pytestmark = pytest.mark.timeout(120)
 
-READY = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}"
-"""Stands before the line to type in."""
 SPOKEN = "Rescued-by-Bedrock"
 """One word: a terminal program draws the spaces between words by moving its cursor."""
-
-
-def seed(stage: Stage) -> None:
-    """What Claude Code remembers of a person who has used it here before (wire/bedrock.md 7)."""
-    project = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
-    remembered = {
-        "hasCompletedOnboarding": True,
-        "lastOnboardingVersion": NEWEST,
-        "theme": "dark",
-        "numStartups": 3,
-        "customApiKeyResponses": {"approved": [API_KEY[-20:]], "rejected": []},
-        "projects": {str(stage.home / "work"): project},
-    }
-    (stage.home / ".claude.json").write_text(json.dumps(remembered), "utf-8")
 
 
 @contextmanager
@@ -57,27 +39,10 @@ def terminal(stage: Stage, client: ClaudeCode) -> Iterator[pexpect.spawn]:
         **daemon_environment(stage),
         "PATH": f"{programs}:{stage.base_environment['PATH']}",
         "ANTHROPIC_API_KEY": API_KEY,
-        "TERM": "xterm-256color",
     }
     told = 'stty -g; "$0" -m claude_failover run; echo "left with $?"; stty -g'
-    shell = pexpect.spawn(
-        "/bin/sh", ["-c", told, sys.executable],
-        env=environment, cwd=str(stage.home / "work"), dimensions=(40, 120), encoding="utf-8", timeout=30,
-    )  # fmt: skip
-    try:
+    with seated(stage, "/bin/sh", ["-c", told, sys.executable], environment, 30) as shell:
         yield shell
-    finally:
-        # Its process is this test's own and its work is done; `close` would wait politely, and fail on a busy machine.
-        shell.kill(signal.SIGKILL)
-        shell.wait()
-        shell.close()
-
-
-def ask(shell: pexpect.spawn, words: str) -> None:
-    """Type and press return, as two things: typed in one piece it would be taken for a paste."""
-    shell.send(words)
-    shell.expect(words.rpartition(" ")[2])
-    shell.send("\r")
 
 
 def leave(shell: pexpect.spawn) -> None:
