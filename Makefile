@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 CLEAN := .ci/clean
 PYTEST := $(CLEAN) $(BIN)/python -m pytest
 
-.PHONY: help run test check lint types layers cov chaos real bench bench-peers completions docs fix clean
+.PHONY: help run test check lint types layers cov chaos real guard bench bench-peers completions docs fix clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ chaos: $(INSTALLED) ## misbehaving backends over sockets, seeded (SEED=N repeats
 
 real: $(INSTALLED) ## the real Claude Code and the anthropic SDK against simulated backends
 	$(PYTEST) tests/real -q
+
+guard: $(INSTALLED) ## CPU per request beside a bare forwarder, imports of quick commands: under a minute
+	$(CLEAN) $(BIN)/python tests/benchmarks/guard.py
 
 bench: $(INSTALLED) ## measured against a bare forwarder and nginx; writes docs/benchmarks.md
 	$(CLEAN) $(BIN)/python tests/benchmarks/run.py

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PROXY_CORE = 0
-LOAD_CORE = 1
+CORES = sorted(os.sched_getaffinity(0))
+PROXY_CORE, LOAD_CORE = CORES[0], CORES[-1]
+"""The thing under test, and all else; the same one where there is only one."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
@@ -45,11 +47,31 @@ class Running:
         text = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii")
         return int(text.split()[1]) * PAGE / 1e6
 
+    def peak(self) -> float:
+        """The most that it ever had, MB."""
+        text = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        kilobytes = next(line.split()[1] for line in text.splitlines() if line.startswith("VmHWM:"))
+        return int(kilobytes) * 1024 / 1e6
+
+    def descriptors(self) -> int:
+        """Open files and sockets."""
+        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+
+    def alive(self) -> bool:
+        """Whether it is still there, and not a zombie."""
+        with contextlib.suppress(OSError):
+            state = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+            return state != "Z"
+        return False
+
 
 def _cpu(pid: int) -> float:
+    """Of all threads, those that ended included.
+
+    Source: clock_getcpuclockid(3); the bits are include/linux/posix-timers.h, CPUCLOCK_SCHED of the process.
+    """
     with contextlib.suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        return time.clock_gettime((~pid << 3) | 2)
     return 0.0
 
 
@@ -59,11 +81,15 @@ def _children(pid: int) -> list[int]:
     return []
 
 
+def pinned(core: int) -> list[str]:
+    """Words before a command that keep it on a core."""
+    return ["taskset", "-c", str(core)] if shutil.which("taskset") else []
+
+
 @contextlib.contextmanager
 def process(command: Sequence[str], core: int, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
     """Start *command* on a core and wait for its line ``ready``; end it afterwards."""
-    pinned = ["taskset", "-c", str(core), *command] if shutil.which("taskset") else list(command)
-    child = subprocess.Popen(pinned, stdout=subprocess.PIPE, text=True, env=env or dict(os.environ))
+    child = subprocess.Popen([*pinned(core), *command], stdout=subprocess.PIPE, text=True, env=env or dict(os.environ))
     try:
         assert child.stdout is not None
         assert child.stdout.readline().strip() == "ready", f"{command[0]} did not get ready"
@@ -78,9 +104,10 @@ def process(command: Sequence[str], core: int, env: dict[str, str] | None = None
 
 
 @contextlib.contextmanager
-def upstream(kind: str, events: int = 50, gap: float = 0.0) -> Iterator[int]:
+def upstream(kind: str, events: int = 50, gap: float = 0.0, think: float = 0.0) -> Iterator[int]:
+    """A simulated API; *gap* and *think* are its seconds between events and before the answer."""
     port = free_port()
-    command = [sys.executable, str(HERE / "upstream.py"), str(port), kind, str(events), str(gap)]
+    command = [sys.executable, str(HERE / "upstream.py"), str(port), kind, str(events), str(gap), str(think)]
     with process(command, LOAD_CORE):
         yield port
 
@@ -117,9 +144,10 @@ def nginx(to: int) -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="cf-bench-") as home:
         configuration = Path(home) / "nginx.conf"
         configuration.write_text(NGINX.format(home=home, to=to, port=port), encoding="ascii")
-        pinned = ["taskset", "-c", str(PROXY_CORE)] if shutil.which("taskset") else []
         nginx_binary = shutil.which("nginx") or "/usr/sbin/nginx"
-        child = subprocess.Popen([*pinned, nginx_binary, "-c", str(configuration)], stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            [*pinned(PROXY_CORE), nginx_binary, "-c", str(configuration)], stderr=subprocess.DEVNULL
+        )
         try:
             _wait_for(port)
             yield Running(child.pid, port, {})
@@ -164,19 +192,32 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def daemon(primary: int, bedrock: int, surface: str = "messages") -> Iterator[Running]:
-    """Our daemon, as ``start`` runs it."""
+def daemon(
+    primary: int, bedrock: int, surface: str = "messages", *, more: str = "", files: int | None = None
+) -> Iterator[Running]:
+    """Our daemon, as ``start`` runs it; with *more* configuration, and at most *files* descriptors."""
     with tempfile.TemporaryDirectory(prefix="cf-bench-") as folder:
         home = Path(folder)
         (home / "cf").mkdir(mode=0o700)
         config = home / "cf" / "config.yaml"
-        config.write_text(CONFIG.format(primary=primary, bedrock=bedrock, surface=surface), encoding="ascii")
+        text = CONFIG.format(primary=primary, bedrock=bedrock, surface=surface) + more
+        config.write_text(text, encoding="ascii")
         config.chmod(0o600)
         reading, writing = os.pipe()
-        pinned = ["taskset", "-c", str(PROXY_CORE)] if shutil.which("taskset") else []
-        command = [*pinned, sys.executable, "-m", "claude_failover.daemon", "--ready-fd", str(writing), "--debuggable"]
+        command = [
+            *pinned(PROXY_CORE),
+            sys.executable,
+            "-m",
+            "claude_failover.daemon",
+            "--ready-fd",
+            str(writing),
+            "--debuggable",
+        ]
         child = subprocess.Popen(command, env=environment(home), pass_fds=[writing])
         os.close(writing)
+        if files is not None:
+            # After its start: the daemon raises its own soft limit to the hard one.
+            resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (files, files))
         try:
             with os.fdopen(reading) as pipe:
                 word = json.loads(pipe.readline())
