@@ -25,6 +25,10 @@ EXIT_NOT_RUNNING = 3
 EXIT_DEGRADED = 4
 EXIT_SPEND_LIMIT = 5
 EXIT_LAUNCH = 125
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, the shell's convention."""
+EXIT_BROKEN_PIPE = 141
+"""128 + SIGPIPE: the reader of our output has gone."""
 
 
 class FailoverError(Exception):

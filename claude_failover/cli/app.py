@@ -13,18 +13,11 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Final
 
 from claude_failover import __version__
 from claude_failover.cli import glance
 from claude_failover.cli.invocation import PROGRAM, Invocation, coloured, say
-from claude_failover.errors import EXIT_FAILED, FailoverError
-
-EXIT_INTERRUPTED: Final = 130
-"""128 + SIGINT, the shell's convention."""
-
-EXIT_BROKEN_PIPE: Final = 141
-"""128 + SIGPIPE: the reader of our output has gone."""
+from claude_failover.errors import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, FailoverError
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -41,7 +41,7 @@ _PLACES: Final = (
 )
 
 
-@app.command(epilog="Example: claude-failover config init")
+@app.command()
 def init(
     context: typer.Context,
     force: Annotated[bool, typer.Option("--force", help="Replace the file; the old one is kept as FILE.old.")] = False,
@@ -67,7 +67,7 @@ def _write(target: Path, text: str, *, force: bool, command: str) -> None:
         raise ConfigError(f"{target}: cannot be written: {error.strerror}", hint=f"ls -ld {target.parent}") from error
 
 
-@app.command(epilog="Example: $EDITOR $(claude-failover config path)")
+@app.command()
 def path(
     context: typer.Context,
     every: Annotated[bool, typer.Option("--all", help="Also state, logs, socket and key.")] = False,
@@ -84,16 +84,13 @@ def path(
         out(str(paths.config_file))
 
 
-@app.command(epilog="Example: claude-failover config check")
+@app.command()
 def check(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="Another file than the one in force.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong in the configuration, by line.
-
-    The exit code is 2 if anything is.
-    """
+    """Say what is wrong in the configuration, by line."""
     invocation = cli.of(context)
     target = file or invocation.paths.config_file
     try:
@@ -118,7 +115,7 @@ def _print_check(target: Path, problems: list[str], warnings: tuple[str, ...]) -
     out(json.dumps({"schema_version": SCHEMA_VERSION, **answer}, indent=2))
 
 
-@app.command(epilog="Example: claude-failover config show --json")
+@app.command()
 def show(
     context: typer.Context,
     as_json: Json = False,
@@ -177,7 +174,7 @@ def _key(file: Path) -> str:
         raise ConfigError(f"{file}: the client key cannot be read", hint=f"ls -l {file}") from error
 
 
-@app.command("import", epilog="Example: claude-failover config import ~/litellm/config.yaml -o config.yaml")
+@app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A LiteLLM config.yaml.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write there instead of to stdout.")] = None,

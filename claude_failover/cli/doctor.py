@@ -49,8 +49,6 @@ def doctor(
     Nothing is changed, and without --online nothing is sent anywhere. With it, AWS is asked who you are and what you
     may use, and Bedrock gets one request of one token per mapped model and one with everything that Claude Code can
     send; what that costs at the most is said first. No request ever uses your Anthropic credential.
-
-    Exit code 1 if something does not work; warnings alone are 0.
     """
     patient = Patient(cli.of(context), dict(os.environ), Path.home(), Path.cwd())
     found: list[Finding] = []

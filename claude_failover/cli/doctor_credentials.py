@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from claude_failover.cli import doctor_quota
 from claude_failover.cli.diagnosis import Finding, Patient, failed, good, note, warning
 from claude_failover.cli.durations import spell
 from claude_failover.cli.tokens import box_of, survey
@@ -24,9 +25,6 @@ SOON: Final = 3600.0
 
 NO_REGION: Final = "export AWS_DEFAULT_REGION=us-east-1, or region = us-east-1 in that profile of ~/.aws/config"
 """botocore asks STS and SSO in the region that it finds itself, and does not know ``AWS_REGION`` (bedrock.md 6.1)."""
-
-BIG_OUTPUT: Final = 32_000
-"""A ``max_tokens`` that small quotas live with: Bedrock reserves it from the quota when a request starts."""
 
 
 async def check_token(patient: Patient) -> list[Finding]:
@@ -92,8 +90,8 @@ async def check_aws(patient: Patient) -> list[Finding]:
         if region:
             _endpoint(patient, backend, region, listed)
             _models(patient, backend, region, listed)
-        if keys is not None:
-            _quota(backend, listed)
+        if keys is not None and region:
+            _quota(patient, backend, region, listed)
         if keys is not None and region:
             patient.regions[backend.name] = region
     _daemons_view(patient, listed)
@@ -179,18 +177,16 @@ def _models(patient: Patient, backend: Backend, region: str, listed: list[Findin
     )
 
 
-def _quota(backend: Backend, listed: list[Finding]) -> None:
-    if backend.max_output_tokens is None:
-        listed.append(
-            note(
-                "aws.quota",
-                f"{backend.name}: Bedrock reserves max_tokens (Claude Code: 128,000) of the tokens-per-minute quota at "
-                'the start of each request;\na small quota then answers "Too many tokens"',
-                f"if you see that: max_output_tokens: {BIG_OUTPUT} at the backend in config.yaml, or ask AWS for more",
-            )
-        )
-    else:
-        listed.append(good("aws.quota", f"{backend.name}: max_tokens is lowered to {backend.max_output_tokens:,}"))
+def _quota(patient: Patient, backend: Backend, region: str, listed: list[Finding]) -> None:
+    states = patient.status.backends if patient.status is not None else ()
+    listed += doctor_quota.check(
+        backend,
+        region,
+        targets(patient, backend, region),
+        doctor_quota.pressures(patient.invocation.paths.ledger, patient.invocation.clock.now().wall),
+        next((one for one in states if one.name == backend.name), None),
+        patient.invocation.clock.now().wall,
+    )
 
 
 def _daemons_view(patient: Patient, listed: list[Finding]) -> None:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from claude_failover.cli import doctor_quota
 from claude_failover.cli.diagnosis import Finding, Patient, failed, good, note, warning
 from claude_failover.cli.doctor_credentials import provider_of, targets, usable
 from claude_failover.cli.doctor_probe import EVERYTHING, Probe, Result, fullest, send, smallest
@@ -44,7 +45,6 @@ _ACCESS: Final = "AWS console, Bedrock, Model access (and the Anthropic use-case
 _FIXES: Final = {
     Outcome.DENIED: _ACCESS,
     Outcome.CREDENTIALS: "aws sts get-caller-identity; is the policy of docs/aws.md attached?",
-    Outcome.THROTTLED: "a quota is used up, or is zero: AWS console, Service Quotas, Amazon Bedrock",
     Outcome.UNREACHABLE: "check the network, proxies and endpoint_url",
     Outcome.TLS_FAILED: "behind a company's proxy: export AWS_CA_BUNDLE=FILE",
     Outcome.SILENT: "try again; see docs/troubleshooting.md",
@@ -268,5 +268,8 @@ def _told(result: Result, used: set[str]) -> Finding:
             check, f"{what}: answers in {result.took:.1f} s as {result.upstream_model} ({surface}){mended}{skewed}"
         )
     fix = _FIXES.get(verdict.outcome, "claude-failover doctor --online again; if it stays: docs/troubleshooting.md")
+    if verdict.outcome is Outcome.THROTTLED:
+        seen = doctor_quota.where(probe.target, probe.backend, probe.backend.region or "")
+        fix = f"a quota is used up, or is zero\n{seen}"
     make = failed if probe.betas else _level(probe.target.claude_model, used)
     return make(check, f"{what}: {verdict.detail or verdict.outcome.value}", fix)

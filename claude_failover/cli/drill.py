@@ -19,8 +19,7 @@ def drill(
 ) -> int:
     """Rehearse: simulated backends that limit, fail and break off, a real daemon, a client like Claude Code.
 
-    Needs no account and touches nothing of yours: everything runs on loopback, in a temporary directory. Exit code 0
-    only if every request was rescued, or told honestly where nobody may answer it.
+    Needs no account and touches nothing of yours: everything runs on loopback, in a temporary directory.
     """
     # Imported here: half a second that `--help` can do without.
     import asyncio  # noqa: PLC0415

@@ -26,7 +26,7 @@ def status(
     """Show whether you are protected, and by whom.
 
     Which backend answers, why, until when; how full the plan's windows are; breakers and cooldowns per model; spend
-    today against the limit; latencies; what needs you. Daemon not running: exit code 3.
+    today against the limit; latencies; what needs you.
     """
     invocation = cli.of(context)
     if watch:

@@ -35,7 +35,7 @@ def run(
     """Run claude through the daemon.
 
     The daemon is started if it does not run. Everything after the options goes to claude unchanged; put -- before
-    it if it starts with a dash that could be ours. The exit code is claude's; 125 if claude could not be started.
+    it if it starts with a dash that could be ours. Terminal, signals and exit code are claude's own.
     """
     words = [*(arguments or []), *context.args]
     run_claude(cli.of(context), words, backend, budget, direct_if_down=direct_if_down, ephemeral=ephemeral)

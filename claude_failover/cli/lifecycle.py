@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from claude_failover.cli.invocation import say
 from claude_failover.cli.presence import bring_up, start_in_background, stay, take_down
 from claude_failover.control import claim
 from claude_failover.core.types import Seconds
-from claude_failover.errors import EXIT_OK
+from claude_failover.errors import EXIT_OK, DaemonNotRunning
 
 
 def start(
@@ -21,7 +22,7 @@ def start(
 ) -> int:
     """Start the daemon in the background.
 
-    Returns when it answers on its socket and its port, or says why it does not. Running already: says so, exit code 0.
+    Returns when it answers on its socket and its port, or says why it does not. Running already: says so.
     """
     invocation = cli.of(context)
     return stay(invocation) if foreground else start_in_background(invocation)
@@ -36,7 +37,7 @@ def stop(
 ) -> int:
     """Stop the daemon; running streams finish first.
 
-    New requests are refused meanwhile. Ctrl-C while it waits cuts them off. Not running: exit code 3.
+    New requests are refused meanwhile. Ctrl-C while it waits cuts them off.
     """
     invocation = cli.of(context)
     take_down(invocation, _drain(drain), now=now)
@@ -59,11 +60,15 @@ def restart(
     """Stop the daemon and start it again.
 
     Stops as `stop` does; starts it too if it did not run. After an upgrade this is what brings the new version into
-    force.
+    force. A wrong configuration is told before anything is stopped.
     """
+    from claude_failover.config_load import load  # noqa: PLC0415 - the others do without YAML
+
     invocation = cli.of(context)
+    load(invocation.chosen)
     if claim.holder(invocation.paths.lock) is not None:
-        take_down(invocation, _drain(drain), now=now)
+        with contextlib.suppress(DaemonNotRunning):  # it ended by itself meanwhile
+            take_down(invocation, _drain(drain), now=now)
     bring_up(invocation)
     return EXIT_OK
 
@@ -71,7 +76,7 @@ def restart(
 def reload(context: typer.Context) -> int:
     """Read configuration and credentials again.
 
-    No stream is dropped. A wrong configuration is refused and the old one stays in force (exit code 2).
+    No stream is dropped. A wrong configuration is refused and the old one stays in force.
     """
     result = cli.of(context).client().reload()
     say(f"reloaded: {', '.join(result.changed)} changed" if result.changed else "reloaded: nothing changed")

@@ -11,7 +11,7 @@ from claude_failover.cli import invocation as cli
 from claude_failover.cli.durations import parse_moment
 from claude_failover.cli.invocation import coloured, out, say
 from claude_failover.cli.logfiles import LEVELS, Follower, Line, Wanted, follow, last_lines, readable
-from claude_failover.errors import EXIT_OK, UsageError
+from claude_failover.errors import EXIT_OK, FailoverError, UsageError
 
 DEFAULT_LINES = 50
 
@@ -50,8 +50,11 @@ def logs(
             sys.stdout.flush()
 
     follower = Follower(path)
-    # First the mark, then the lines before it: what is written in between is neither lost nor shown twice.
-    found = last_lines(path, lines, wanted, follower.skip_to_end() if following else None)
+    try:
+        # First the mark, then the lines before it: what is written in between is neither lost nor shown twice.
+        found = last_lines(path, lines, wanted, follower.skip_to_end() if following else None)
+    except OSError as error:
+        raise FailoverError(f"{path}: cannot be read: {error.strerror}", hint=f"ls -l {path}") from error
     for line in found:
         show(line)
     if not found and not following:

@@ -30,7 +30,7 @@ def monitoring() -> None:
     """Files for Prometheus and Grafana."""
 
 
-@app.command(epilog="Example: claude-failover monitoring export ./monitoring")
+@app.command()
 def export(
     context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if it is not there.")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -80,7 +81,7 @@ def definition(invocation: Invocation, environ: Mapping[str, str], *, hardened: 
     return units.systemd_unit(command(), units.kept(environ), walls).encode()
 
 
-@app.command(epilog="Example: claude-failover service install")
+@app.command()
 def install(
     context: typer.Context,
     only_print: Annotated[bool, typer.Option("--print", help="Print the definition; install nothing.")] = False,
@@ -124,7 +125,8 @@ def _make_room(invocation: Invocation) -> None:
     if claim.holder(invocation.paths.lock) is None:
         return
     say("stopping the daemon that runs now")
-    take_down(invocation, Seconds(30.0), now=False)
+    with contextlib.suppress(DaemonNotRunning):  # it ended by itself meanwhile
+        take_down(invocation, Seconds(30.0), now=False)
 
 
 def _start_commands(path: Path) -> list[list[str]]:
@@ -139,7 +141,7 @@ def _stop_commands() -> list[list[str]]:
     return [["systemctl", "--user", "disable", "--now", units.UNIT]]
 
 
-@app.command(epilog="Example: claude-failover service uninstall")
+@app.command()
 def uninstall(context: typer.Context) -> int:
     """Stop the service and remove its definition; logs, state and configuration stay."""
     path = unit_file(os.environ, Path.home())
@@ -160,14 +162,11 @@ def uninstall(context: typer.Context) -> int:
     return EXIT_OK
 
 
-@app.command(epilog="Example: claude-failover service status --json")
+@app.command()
 def status(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
 ) -> int:
-    """Show whether the service is installed, enabled and running, and whether its definition is up to date.
-
-    Exit codes: 0 installed and running; 1 not installed, or installed by another version; 3 installed, not running.
-    """
+    """Show whether the service is installed, enabled and running, and whether its definition is up to date."""
     invocation = cli.of(context)
     found = inspect_service(invocation, os.environ, Path.home())
     if as_json:

@@ -74,7 +74,7 @@ def check_item(what: str) -> str:
     return what
 
 
-@app.command("set", epilog="Example: claude setup-token, then: claude-failover token set anthropic")
+@app.command("set")
 def set_(
     context: typer.Context,
     what: What = ANTHROPIC,
@@ -126,12 +126,11 @@ def _read(item: str) -> str:
     return text
 
 
-@app.command("status", epilog="Example: claude-failover token status --json")
+@app.command("status")
 def status(context: typer.Context, as_json: Json = False) -> int:
     """Show every source of tokens, which one wins, what it is and until when it lasts; never the value.
 
     Requests that bring a credential of their own (Claude Code's login does) go out with that one, whatever is kept.
-    Exit code 1 if what is kept cannot be used.
     """
     invocation = cli.of(context)
     settings = load(invocation.config).settings
@@ -231,7 +230,7 @@ def _until(expires: float | None, now: Epoch) -> str:
     return f", for another {spell(Seconds(left))}" if left > 0 else ", expired"
 
 
-@app.command("clear", epilog="Example: claude-failover token clear bedrock")
+@app.command("clear")
 def clear(context: typer.Context, what: What = ANTHROPIC) -> int:
     """Forget what is kept. Tokens of the environment and of Claude Code are not ours to remove."""
     item = check_item(what)

@@ -14,11 +14,13 @@ from typer.core import TyperGroup
 
 from claude_failover import __version__
 from claude_failover.cli.invocation import PROGRAM, Invocation
+from claude_failover.cli.lessons import LESSONS
 from claude_failover.errors import EXIT_OK, FailoverError, LaunchError, UsageError
 
 EPILOG: Final = (
     "Exit codes: 0 good; 1 failed; 2 usage or configuration; 3 daemon not running; status --check: 4 degraded or "
-    "failed over, 5 stopped by the spend limit; run: claude's own, 125 if it could not be started."
+    "failed over, 5 stopped by the spend limit; run: claude's own, 125 if it could not be started; "
+    "130 interrupted, 141 nobody reads the output."
 )
 
 
@@ -28,36 +30,35 @@ class Entry:
 
     module: str
     attribute: str
-    example: str = ""
-    """Shown under the command's help."""
-    hidden: bool = False
+    alias_of: str = ""
+    """The command that this is another name of; aliases are not listed."""
     raw: bool = False
     """Unknown options are the command's own: they belong to claude."""
 
 
 COMMANDS: Final[dict[str, Entry]] = {
-    "start": Entry("lifecycle", "start", "claude-failover start"),
-    "stop": Entry("lifecycle", "stop", "claude-failover stop --drain 5"),
-    "restart": Entry("lifecycle", "restart", "claude-failover restart"),
-    "reload": Entry("lifecycle", "reload", "claude-failover reload"),
-    "status": Entry("inspect", "status", "claude-failover status --watch"),
-    "run": Entry("launch", "run", "claude-failover run -- --model opus -p 'hello'", raw=True),
-    "env": Entry("launch", "env", 'eval "$(claude-failover env)"'),
-    "shell-init": Entry("launch", "shell_init", "claude-failover shell-init bash >> ~/.bashrc"),
-    "force-backend": Entry("steer", "force_backend", "claude-failover force-backend bedrock --for 30m"),
-    "force": Entry("steer", "force_backend", hidden=True),
-    "costs": Entry("costs", "costs", "claude-failover costs --since 7d --by model"),
-    "logs": Entry("logs", "logs", "claude-failover logs -f --level warning"),
-    "explain": Entry("inspect", "explain", "claude-failover explain last"),
-    "drill": Entry("drill", "drill", "claude-failover drill"),
-    "doctor": Entry("doctor", "doctor", "claude-failover doctor"),
-    "models": Entry("inspect", "models", "claude-failover models --json"),
+    "start": Entry("lifecycle", "start"),
+    "stop": Entry("lifecycle", "stop"),
+    "restart": Entry("lifecycle", "restart"),
+    "reload": Entry("lifecycle", "reload"),
+    "status": Entry("inspect", "status"),
+    "run": Entry("launch", "run", raw=True),
+    "env": Entry("launch", "env"),
+    "shell-init": Entry("launch", "shell_init"),
+    "force-backend": Entry("steer", "force_backend"),
+    "force": Entry("steer", "force_backend", alias_of="force-backend"),
+    "costs": Entry("costs", "costs"),
+    "logs": Entry("logs", "logs"),
+    "explain": Entry("inspect", "explain"),
+    "drill": Entry("drill", "drill"),
+    "doctor": Entry("doctor", "doctor"),
+    "models": Entry("inspect", "models"),
     "config": Entry("configure", "app"),
     "token": Entry("tokens", "app"),
     "service": Entry("service", "app"),
     "monitoring": Entry("monitoring", "app"),
-    "statusline": Entry("statusline", "statusline", "claude-failover statusline"),
-    "completion": Entry("completion", "completion", "claude-failover completion zsh > _claude-failover"),
+    "statusline": Entry("statusline", "statusline"),
+    "completion": Entry("completion", "completion"),
 }
 """Name typed -> module of this package and what to take from it: a function, or a Typer with commands of its own."""
 
@@ -83,14 +84,17 @@ class Commands(TyperGroup):
             found.info.name = cmd_name
             group = typer.main.get_group(found)
             group.name = cmd_name
+            group.epilog = LESSONS[cmd_name].epilog()
+            for name, below in group.commands.items():
+                below.epilog = LESSONS[f"{cmd_name} {name}"].epilog()
             return group
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         settings = {"ignore_unknown_options": True, "allow_interspersed_args": False} if entry.raw else {}
         single.command(
             cmd_name,
-            hidden=entry.hidden,
+            hidden=bool(entry.alias_of),
             context_settings=settings or None,
-            epilog=f"Example: {entry.example}" if entry.example else None,
+            epilog=LESSONS[entry.alias_of or cmd_name].epilog(),
         )(found)
         return typer.main.get_command(single)
 
