@@ -19,11 +19,13 @@ import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
-from claude_failover.core.types import Ended
-from claude_failover.errors import UsageError
+from claude_failover.core.types import Ended, Kind, Outcome
+from claude_failover.errors import LedgerError, UsageError
 from claude_failover.ledger_rows import ATTEMPT_COLUMNS, EXCHANGE_COLUMNS, SUM_COLUMNS
+from claude_failover.ledger_schema import open_for_reading
 
 SCHEMA_VERSION: Final = 1
 """Of ``costs --json``."""
@@ -101,6 +103,21 @@ class CostReport:
     """What is wrong with the ledger, if anything."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """How one model at one Bedrock backend fared with its quota."""
+
+    backend: str
+    model: str
+    """The Claude id."""
+    requests: int
+    throttled: int
+    per_day: int
+    """Those of *throttled* that ran into a quota of a day."""
+    longest: int
+    """Tokens of the longest answer; whoever lowers ``max_tokens`` to less cuts such answers."""
+
+
 class Reader:
     """Questions to one connection; used by the writer's thread, or by the command line on its own file."""
 
@@ -123,6 +140,16 @@ class Reader:
             "SELECT coalesce(sum(cost_nusd), 0) FROM attempts WHERE session = ? AND paid", (session,)
         ).fetchone()
         return int(total)
+
+    def pressures(self, since_ms: int) -> list[Pressure]:
+        """How quotas were met since a moment, per Bedrock backend and model; the most throttled first."""
+        found = self._db.execute(
+            """SELECT backend, model, count(*), sum(outcome = ?), sum(outcome = ? AND detail LIKE '%per day%'),
+               max(output) FROM attempts WHERE kind = ? AND started_ms >= ?
+               GROUP BY backend, model ORDER BY 4 DESC, 3 DESC, backend, model""",
+            (Outcome.THROTTLED, Outcome.THROTTLED, Kind.BEDROCK, since_ms),
+        )
+        return [Pressure(*row) for row in found]
 
     def prices_as_of(self) -> str:
         """The day of the price table that the last attempt was priced with; empty if there is none."""
@@ -196,6 +223,23 @@ class Reader:
         for k, requests, rescued in exchanges:
             lines.setdefault(str(k), {}).update(requests=requests, rescued=rescued)
         return [_line(k, lines[k]) for k in sorted(lines)]
+
+
+def read_pressures(path: Path, since_ms: int) -> list[Pressure]:
+    """How quotas were met since a moment, from the file; nothing if none has been recorded yet.
+
+    Raises:
+        LedgerError: The file is damaged, or a newer version wrote it.
+    """
+    if not path.exists():
+        return []
+    connection = open_for_reading(path)
+    try:
+        return Reader(connection).pressures(since_ms)
+    except sqlite3.Error as error:
+        raise LedgerError(f"{path}: {error}") from error
+    finally:
+        connection.close()
 
 
 def by_of(word: str) -> By:

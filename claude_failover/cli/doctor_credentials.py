@@ -91,7 +91,7 @@ async def check_aws(patient: Patient) -> list[Finding]:
             _endpoint(patient, backend, region, listed)
             _models(patient, backend, region, listed)
         if keys is not None and region:
-            _quota(patient, backend, region, listed)
+            listed += doctor_quota.check(patient, backend, region, targets(patient, backend, region))
         if keys is not None and region:
             patient.regions[backend.name] = region
     _daemons_view(patient, listed)
@@ -174,18 +174,6 @@ def _models(patient: Patient, backend: Backend, region: str, listed: list[Findin
     count = len(targets(patient, backend, region))
     listed.append(
         good("aws.models", f"{backend.name}: {count} models are mapped; whether the account may use them: --online")
-    )
-
-
-def _quota(patient: Patient, backend: Backend, region: str, listed: list[Finding]) -> None:
-    states = patient.status.backends if patient.status is not None else ()
-    listed += doctor_quota.check(
-        backend,
-        region,
-        targets(patient, backend, region),
-        doctor_quota.pressures(patient.invocation.paths.ledger, patient.invocation.clock.now().wall),
-        next((one for one in states if one.name == backend.name), None),
-        patient.invocation.clock.now().wall,
     )
 
 

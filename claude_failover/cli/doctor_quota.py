@@ -6,21 +6,19 @@ throttled is in our own ledger and in the running daemon; how large the quota is
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from textwrap import fill
 from typing import Final
 
-from claude_failover.cli.diagnosis import Finding, good, note, warning
+from claude_failover.cli.diagnosis import Finding, Patient, good, note, warning
 from claude_failover.cli.durations import spell
-from claude_failover.control.status import BackendStatus, State
+from claude_failover.control.status import State
 from claude_failover.core.bedrock_ids import is_opaque, scope_of
 from claude_failover.core.models import Target
 from claude_failover.core.settings import Backend
 from claude_failover.core.types import Surface
 from claude_failover.errors import LedgerError
-from claude_failover.ledger_query import Pressure, Reader
-from claude_failover.ledger_schema import open_for_reading
+from claude_failover.ledger_query import Pressure, read_pressures
 
 SPAN: Final = 86_400.0
 """Seconds of the past that are looked at: the longest quota that Bedrock has is one of a day."""
@@ -31,7 +29,11 @@ ASKED_BY_DEFAULT: Final = 128_000
 """The same for later ones, and for what has no number."""
 
 CAPS: Final = (32_000, 64_000)
-"""Sensible ``max_output_tokens``: with 32,000 Claude Code itself works for the models of generation 4.5."""
+"""Values of ``max_output_tokens`` that Claude Code itself works with, for older models."""
+
+
+WIDTH: Final = 100
+"""Columns that a list of models fills."""
 
 
 def asked(target: Target) -> int:
@@ -82,65 +84,51 @@ def where(target: Target, backend: Backend, region: str) -> str:
     return f"{named}\n{address}" if address else named
 
 
-def pressures(ledger: Path, now: float) -> list[Pressure]:
-    """What was throttled in the last :data:`SPAN`, from the ledger; nothing if it cannot be read."""
-    try:
-        connection = open_for_reading(ledger)
-    except LedgerError:
-        return []
-    try:
-        return Reader(connection).pressures(int((now - SPAN) * 1000))
-    except sqlite3.Error:
-        # Whatever is wrong with the ledger is a finding of its own, by the daemon that writes it.
-        return []
-    finally:
-        connection.close()
-
-
-def check(
-    backend: Backend, region: str, targets: Sequence[Target], found: Iterable[Pressure], status: BackendStatus | None,
-    now: float,
-) -> list[Finding]:  # fmt: skip
-    """What each request reserves, and what came of it.
+def check(patient: Patient, backend: Backend, region: str, mapped: Sequence[Target]) -> list[Finding]:
+    """What each request to *backend* reserves, what was throttled of late, and what the daemon waits for.
 
     Args:
+        patient: With the running daemon's status, if there is one.
         backend: A Bedrock backend.
         region: The one that it is called in.
-        targets: What is mapped there.
-        found: What the ledger knows, of any backend.
-        status: The running daemon's view of the backend.
-        now: Wall clock, for what the daemon still waits for.
+        mapped: The models that it can serve.
     """
-    own = {one.model: one for one in found if one.backend == backend.name}
-    listed = [_reservation(backend, region, targets, own)]
-    known = {target.claude_model: target for target in targets}
-    for model, one in own.items():
-        if one.throttled:
-            listed.append(_throttled(backend, region, known.get(model), one))
-    waits = [
-        (state, state.until - now)
-        for state in (status.models if status is not None else ())
-        if state.state is State.COOLDOWN and state.until is not None and state.until > now
-    ]
+    now = patient.invocation.clock.now().wall
+    listed: list[Finding] = []
+    own: list[Pressure] = []
+    try:
+        found = read_pressures(patient.invocation.paths.ledger, int((now - SPAN) * 1000))
+        own = [one for one in found if one.backend == backend.name]
+    except LedgerError as error:
+        listed.append(note("aws.quota", f"{backend.name}: what was throttled of late is not known: {error}"))
+    listed.append(_reservation(backend, region, mapped, own))
+    known = {target.claude_model: target for target in mapped}
+    listed += [_throttled(backend, region, known.get(one.model), one) for one in own if one.throttled]
+    states = patient.status.backends if patient.status is not None else ()
+    waits = [model for one in states if one.name == backend.name for model in one.models]
     listed += [
         note(
             "aws.quota",
-            f"{backend.name}: the daemon sends none of {state.model} for another {spell(left)}"
-            + (f": {state.why}" if state.why else ""),
+            f"{backend.name}: the daemon sends none of {one.model} for another {spell(one.until - now)}"
+            + (f": {one.why}" if one.why else ""),
         )
-        for state, left in waits
+        for one in waits
+        if one.state is State.COOLDOWN and one.until is not None and one.until > now
     ]
     return listed
 
 
-def _reservation(backend: Backend, region: str, targets: Sequence[Target], own: Mapping[str, Pressure]) -> Finding:
+def _reservation(backend: Backend, region: str, mapped: Sequence[Target], own: Sequence[Pressure]) -> Finding:
     per_size: dict[int, list[str]] = {}
-    for target in targets:
-        per_size.setdefault(reserved(target, backend), []).append(target.claude_model)
-    sizes = "\n".join(f"{size:,} for {', '.join(per_size[size])}" for size in sorted(per_size, reverse=True))
+    for target in mapped:
+        per_size.setdefault(reserved(target, backend), []).append(target.claude_model.removeprefix("claude-"))
+    sizes = "\n".join(
+        fill(f"{size:,} for {', '.join(per_size[size])}", WIDTH, break_on_hyphens=False)
+        for size in sorted(per_size, reverse=True)
+    )
     rule = (
-        "each request takes its prompt and max_tokens from its model's quota of tokens per minute when it starts,\n"
-        "and up to five times its output when it ends; max_tokens there"
+        "a request takes its prompt and max_tokens from its model's quota of tokens per minute\n"
+        "when it starts, and up to five times its output when it ends; max_tokens there"
     )
     cap = backend.max_output_tokens
     if cap is None:
@@ -150,13 +138,11 @@ def _reservation(backend: Backend, region: str, targets: Sequence[Target], own: 
             f'max_output_tokens: {CAPS[0]} at the backend in config.yaml, if a quota is small ("Too many tokens");\n'
             f"how large they are: {console(region) or 'Service Quotas, Amazon Bedrock'}",
         )
-    cut = sum(one.longest >= cap for one in own.values())
-    if cut:
-        models = ", ".join(sorted(model for model, one in own.items() if one.longest >= cap))
+    if cut := sorted(one.model for one in own if one.longest >= cap):
         return note(
             "aws.quota",
-            f"{backend.name}: max_tokens is lowered to {cap:,}, and answers of {models} were that long in the last "
-            "24 hours: some may have been cut",
+            f"{backend.name}: max_tokens is lowered to {cap:,}, and answers of {', '.join(cut)} were that long in the "
+            "last 24 hours: some may have been cut",
             "a larger max_output_tokens at the backend in config.yaml, if the quota carries it",
         )
     return good("aws.quota", f"{backend.name}: max_tokens is lowered to {cap:,}; {rule} is\n{sizes}")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from claude_failover.core.types import Epoch, ExchangeRecord
-from claude_failover.errors import UsageError
+from claude_failover.core.types import Epoch, ExchangeRecord, Outcome, Usage
+from claude_failover.errors import LedgerError, UsageError
 from claude_failover.ledger_batch import Batch, write
-from claude_failover.ledger_query import By, CostLine, Reader, by_of
+from claude_failover.ledger_query import By, CostLine, Pressure, Reader, by_of, read_pressures
 from claude_failover.ledger_rows import Conversations, Rows
 from claude_failover.ledger_schema import open_for_writing
-from tests.ledger_records import AT_BEDROCK, AT_CLAUDE, CLAUDE, DAY, NOON, PRICES, SERVED, UTC
+from tests.ledger_records import AT_BEDROCK, AT_CLAUDE, CLAUDE, DAY, NOON, PRICES, SERVED, UTC, open_ledger
 
 
 @pytest.fixture
@@ -132,3 +132,35 @@ def test_what_can_be_counted_by_is_named() -> None:
     assert by_of("session") is By.SESSION
     with pytest.raises(UsageError, match="--by colour: expected one of day, hour, model, backend, session"):
         by_of("colour")
+
+
+def test_how_quotas_were_met_the_most_throttled_model_first(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    ledger = open_ledger(path)
+    throttled = replace(AT_BEDROCK, outcome=Outcome.THROTTLED, usage=Usage(), detail="Too many tokens")
+    for number, record in enumerate(
+        (
+            replace(AT_CLAUDE, outcome=Outcome.THROTTLED),
+            replace(throttled, started=Epoch(NOON - 1)),
+            replace(AT_BEDROCK, model="claude-haiku-5-5", started=NOON),
+            AT_BEDROCK,
+            throttled,
+            replace(throttled, detail="Too many tokens per day"),
+        )
+    ):
+        ledger.record(replace(record, exchange=f"cfr_{number}"))
+    assert ledger.close() == 0
+    assert read_pressures(path, int(NOON * 1000)) == [
+        Pressure("bedrock", "claude-opus-5-5", requests=3, throttled=2, per_day=1, longest=200),
+        Pressure("bedrock", "claude-haiku-5-5", requests=1, throttled=0, per_day=0, longest=200),
+    ]
+    assert read_pressures(tmp_path / "none.db", 0) == []
+
+
+def test_a_ledger_without_attempts_says_that_it_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE days (day TEXT)")
+    connection.close()
+    with pytest.raises(LedgerError, match="no such table: attempts"):
+        read_pressures(path, 0)
