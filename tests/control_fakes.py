@@ -55,6 +55,7 @@ from claude_failover.core.types import (
     Usage,
 )
 from claude_failover.errors import ConfigError, FailoverError, UsageError
+from tests.leak_search import current
 
 NOW = 1_795_000_000.0
 """2026-11-18 11:06:40 UTC."""
@@ -300,6 +301,7 @@ def here(*arguments: str, home: Path, **more: str) -> subprocess.CompletedProces
         os.environ.clear()
         os.environ.update(before)
         time.tzset()
+    current.said(f"the output of {arguments}", output.getvalue() + talk.getvalue())
     return subprocess.CompletedProcess(arguments, code, output.getvalue(), talk.getvalue())
 
 

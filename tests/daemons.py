@@ -22,6 +22,7 @@ from claude_failover.control.status import Status
 from claude_failover.core.types import Seconds
 from tests.control_fakes import clean_environment
 from tests.fakes import aws_environment, claude_headers, messages_body
+from tests.leak_search import consult
 
 Answer = TypeVar("Answer")
 
@@ -77,15 +78,16 @@ class Home:
     def spawn(self, *words: str, **more: str) -> tuple[subprocess.Popen[bytes], int]:
         """Start it; answers the process and where to hear its first word."""
         reading, writing = os.pipe()
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "claude_failover.daemon", "--ready-fd", str(writing), *words],
-            env=clean_environment(self.path, **self.environ, **more),
-            cwd=self.path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=[writing],
-        )
+        with (self.path / "said").open("ab") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "claude_failover.daemon", "--ready-fd", str(writing), *words],
+                env=clean_environment(self.path, **self.environ, **more),
+                cwd=self.path,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                pass_fds=[writing],
+            )
         os.close(writing)
         return process, reading
 
@@ -112,6 +114,7 @@ class Home:
             assert word.ready, word.error
             yield Running(self, process, word)
             if process.poll() is None:
+                await asyncio.to_thread(consult, word.address, self.paths)
                 process.send_signal(signal.SIGTERM)
                 process.send_signal(signal.SIGTERM)
                 await asyncio.to_thread(process.wait, 20)

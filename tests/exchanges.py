@@ -66,7 +66,7 @@ from claude_failover.daemon.tables import read_table
 
 CLAUDE, BEDROCK = BackendName("claude"), BackendName("bedrock")
 MODEL: Final = "claude-opus-5-5"
-OWN_LOGIN: Final[Headers] = (("authorization", "Bearer made-up"),)
+OWN_LOGIN: Final[Headers] = (("authorization", "Bearer made-up-and-worth-nothing"),)
 SSE: Final[Headers] = (("content-type", "text/event-stream; charset=utf-8"),)
 JSON: Final[Headers] = (("content-type", "application/json"),)
 

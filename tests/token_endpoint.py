@@ -13,7 +13,7 @@ from typing import Self
 
 
 class TokenEndpoint:
-    """``with TokenEndpoint() as endpoint`` …; hands out ``access-N`` for ``refresh-N-1``.
+    """``with TokenEndpoint() as endpoint`` …; hands out ``…-N`` for ``…-refresh-N-1``.
 
     A refresh token that comes twice is a theft: the login is revoked, as RFC 9700 (4.14.2) has it.
     """
@@ -59,12 +59,12 @@ class TokenEndpoint:
     def play(self, handler: BaseHTTPRequestHandler, body: dict[str, str]) -> None:
         """Answer as the real one."""
         with self._lock:
-            good = not self.revoked and body.get("refresh_token") == f"refresh-{self.number}"
+            good = not self.revoked and body.get("refresh_token") == f"worth-nothing-refresh-{self.number}"
             self.revoked = not good
             self.number += good
             pair = {
-                "access_token": f"sk-ant-oat01-access-{self.number:04}",
-                "refresh_token": f"refresh-{self.number}",
+                "access_token": f"sk-ant-oat01-worth-nothing-{self.number:04}",
+                "refresh_token": f"worth-nothing-refresh-{self.number}",
                 "expires_in": self.lives,
                 "token_type": "Bearer",
             }

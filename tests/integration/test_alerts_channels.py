@@ -21,6 +21,7 @@ from claude_failover.core.gauges import Gauges
 from claude_failover.core.settings import Alerts
 from claude_failover.core.types import Epoch
 from claude_failover.events import Hub, capture, use
+from tests.leak_search import marked
 
 AT = Epoch(1_795_000_000.0)
 NOTICE = Notice("spend_limit", Change.RAISED, Severity.CRITICAL, "The limit is reached", "$100 spent", AT, AT)
@@ -41,7 +42,7 @@ class Hook(http.server.ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/hook?token=secret"
+        return f"http://127.0.0.1:{self.server_address[1]}/hook?token=worth-nothing"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -84,7 +85,7 @@ def script(path: Path, text: str) -> Path:
 def test_a_webhook_gets_the_notice(hook: Hook) -> None:
     Webhook(hook.url).deliver(NOTICE)
     assert [(body["alert"], body["state"]) for body in hook.got] == [("spend_limit", "firing")]
-    assert hook.paths == ["/hook?token=secret"]
+    assert hook.paths == ["/hook?token=worth-nothing"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 302])
@@ -98,7 +99,7 @@ def test_a_webhook_that_is_not_there_has_failed_without_its_url_in_the_reason() 
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(Failed) as failed:
-        Webhook(f"http://127.0.0.1:{port}/hook?token=secret").deliver(NOTICE)
+        Webhook(f"http://127.0.0.1:{port}/hook?token=worth-nothing").deliver(NOTICE)
     assert str(failed.value) == "the webhook cannot be reached (ConnectionRefusedError)"
 
 
@@ -145,8 +146,8 @@ def test_a_command_gets_json_on_its_input_and_no_credential_in_its_environment(t
     environment = {
         "HOME": str(tmp_path),
         "PATH": "/usr/bin:/bin",
-        "ANTHROPIC_API_KEY": "sk-ant-api03-CANARY",
-        "AWS_SECRET_ACCESS_KEY": "CANARY",
+        "ANTHROPIC_API_KEY": "sk-ant-api03-worth-nothing",
+        "AWS_SECRET_ACCESS_KEY": "worth/nothing",
         "AWS_PROFILE": "work",
     }
     Command(f"'{program}' --flag 'two words'", environment=environment).deliver(NOTICE)
@@ -156,7 +157,7 @@ def test_a_command_gets_json_on_its_input_and_no_credential_in_its_environment(t
     assert seen["CLAUDE_FAILOVER_ALERT"] == "spend_limit"
     assert seen["CLAUDE_FAILOVER_ALERT_STATE"] == "firing"
     assert seen["AWS_PROFILE"] == "work"
-    assert "CANARY" not in out.read_text()
+    assert not marked(out.read_bytes())
 
 
 def test_a_command_is_not_run_by_a_shell(tmp_path: Path) -> None:

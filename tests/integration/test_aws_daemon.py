@@ -29,6 +29,7 @@ from claude_failover.drill.sigv4 import Credential
 from tests.aws_account import ScriptedEndpoint, SimulatedAccount
 from tests.control_fakes import cli_async, short_directory
 from tests.fakes import claude_headers, messages_body, said, simulated_claude
+from tests.leak_search import current
 
 NEVER = "2030-01-01T00:00:00Z"
 
@@ -118,9 +119,9 @@ def asked(home: Path) -> int:
     return len((home / "asked").read_text().splitlines())
 
 
-OLD = Credential("ASIASIMULATEDOLD0001", "old/secret", "old-token")
+OLD = Credential("ASIASIMULATEDOLD0001", "old/secret/worth/nothing", "old-token-worth-nothing")
 OVER = replace(OLD, expires=1_000_000_000.0)
-NEW = Credential("ASIASIMULATEDNEW0001", "new/secret", "new-token")
+NEW = Credential("ASIASIMULATEDNEW0001", "new/secret/worth/nothing", "new-token-worth-nothing")
 
 CALM = 10.5
 """Seconds after a load in which no other is forced (credentials/aws.py), and a moment."""
@@ -162,14 +163,17 @@ async def test_a_token_that_stays_expired_is_tried_twice_and_the_primarys_error_
 
 
 async def test_long_term_keys_that_somebody_rotates_are_read_again(home: Path) -> None:
-    first, second = Credential("AKIASIMULATED0000011", "one"), Credential("AKIASIMULATED0000012", "two")
+    first, second = (
+        Credential("AKIASIMULATED0000011", "one/worth/nothing"),
+        Credential("AKIASIMULATED0000012", "two/worth/nothing"),
+    )
     keys = home / ".aws/credentials"
     keys.parent.mkdir()
-    keys.write_text("[default]\naws_access_key_id=AKIASIMULATED0000011\naws_secret_access_key=one\n")
+    keys.write_text("[default]\naws_access_key_id=AKIASIMULATED0000011\naws_secret_access_key=one/worth/nothing\n")
     async with SimulatedAccount(credentials=(first, second)) as account, stage(home, account) as scene:
         assert (await scene.ask_once())[:2] == (200, "bedrock")
         del account.account.credentials[first.access_key]
-        keys.write_text("[default]\naws_access_key_id=AKIASIMULATED0000012\naws_secret_access_key=two\n")
+        keys.write_text("[default]\naws_access_key_id=AKIASIMULATED0000012\naws_secret_access_key=two/worth/nothing\n")
         await recovered(scene)
 
 
@@ -187,7 +191,12 @@ def sso_login(home: Path, expires: str, **more: str) -> None:
     """What ``aws sso login`` leaves."""
     cache = home / ".aws/sso/cache"
     cache.mkdir(parents=True, exist_ok=True)
-    token = {"accessToken": "sso-token", "expiresAt": expires, "startUrl": "https://corp.awsapps.com/start", **more}
+    token = {
+        "accessToken": "worth-nothing-sso",
+        "expiresAt": expires,
+        "startUrl": "https://corp.awsapps.com/start",
+        **more,
+    }
     (cache / f"{sha1(b'corp').hexdigest()}.json").write_text(json.dumps(token))
 
 
@@ -217,7 +226,7 @@ async def test_after_an_sso_login_it_works_again_by_itself(home: Path) -> None:
             assert "aws sso login --profile work" in shown
             sso_login(home, NEVER)
             await recovered(scene)
-            assert portal.requests[0].header("x-amz-sso_bearer_token") == "sso-token"
+            assert portal.requests[0].header("x-amz-sso_bearer_token") == "worth-nothing-sso"
 
 
 async def test_an_sso_token_with_a_refresh_token_is_refreshed_without_a_login(home: Path) -> None:
@@ -225,26 +234,31 @@ async def test_an_sso_token_with_a_refresh_token_is_refreshed_without_a_login(ho
     (home / ".aws/config").write_text(SSO)
     soon = (datetime.now(UTC) + timedelta(minutes=3)).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251 - botocore's clock
     sso_login(
-        home, soon, refreshToken="again", clientId="us", clientSecret="made-up", registrationExpiresAt=NEVER,
-        region="us-east-1",
+        home, soon, refreshToken="worth-nothing-again", clientId="us", clientSecret="worth-nothing",
+        registrationExpiresAt=NEVER, region="us-east-1",
     )  # fmt: skip
     async with ScriptedEndpoint() as oidc, SimulatedAccount(credentials=(NEW,)) as account:
         oidc.says["GET", "/federation/credentials"] = (200, ROLE)
-        oidc.says["POST", "/token"] = (200, json.dumps({"accessToken": "fresh", "expiresIn": 28800, "tokenType": "B"}))
+        oidc.says["POST", "/token"] = (
+            200,
+            json.dumps({"accessToken": "worth-nothing-fresh", "expiresIn": 28800, "tokenType": "B"}),
+        )
         endpoints = {"AWS_ENDPOINT_URL_SSO": oidc.url, "AWS_ENDPOINT_URL_SSO_OIDC": oidc.url}
         async with stage(home, account, "work", **endpoints) as scene:
             assert (await scene.ask_once())[:2] == (200, "bedrock")
         asked = [(seen.method, seen.path) for seen in oidc.requests]
         assert asked[0] == ("POST", "/token")
         assert json.loads(oidc.requests[0].body)["grantType"] == "refresh_token"
-        assert oidc.requests[-1].header("x-amz-sso_bearer_token") == "fresh"
+        assert oidc.requests[-1].header("x-amz-sso_bearer_token") == "worth-nothing-fresh"
 
 
 async def test_a_role_is_assumed_again_when_bedrock_calls_its_token_expired(home: Path) -> None:
-    base = Credential("AKIASIMULATEDBASE001", "base")
+    base = Credential("AKIASIMULATEDBASE001", "base/worth/nothing")
     aws = home / ".aws"
     aws.mkdir()
-    (aws / "credentials").write_text("[base]\naws_access_key_id=AKIASIMULATEDBASE001\naws_secret_access_key=base\n")
+    (aws / "credentials").write_text(
+        "[base]\naws_access_key_id=AKIASIMULATEDBASE001\naws_secret_access_key=base/worth/nothing\n"
+    )
     (aws / "config").write_text(
         "[profile role]\nrole_arn=arn:aws:iam::000000000000:role/x\nsource_profile=base\nregion=us-east-1\n"
     )
@@ -260,7 +274,8 @@ async def test_a_role_is_assumed_again_when_bedrock_calls_its_token_expired(home
 
 
 async def test_a_web_identity_becomes_a_role(home: Path) -> None:
-    (home / "identity").write_text("made.up.token")
+    (home / "identity").write_text("made.up.worth-nothing")
+    current.meant_in(home / "identity")
     environment = {
         "AWS_WEB_IDENTITY_TOKEN_FILE": str(home / "identity"),
         "AWS_ROLE_ARN": "arn:aws:iam::000000000000:role/runner",
@@ -287,17 +302,18 @@ METADATA = json.dumps(
 async def test_an_instances_role_is_used_where_there_is_one(home: Path) -> None:
     async with ScriptedEndpoint() as metadata, SimulatedAccount(credentials=(NEW,)) as account:
         role = "/latest/meta-data/iam/security-credentials/"
-        metadata.says["PUT", "/latest/api/token"] = (200, "imds-token")
+        metadata.says["PUT", "/latest/api/token"] = (200, "worth-nothing-imds")
         metadata.says["GET", role] = (200, "runner")
         metadata.says["GET", role + "runner"] = (200, METADATA)
         environment = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url, "AWS_EC2_METADATA_DISABLED": "false"}
         async with stage(home, account, **environment) as scene:
             assert (await scene.ask_once())[:2] == (200, "bedrock")
-        assert metadata.requests[-1].header("x-aws-ec2-metadata-token") == "imds-token"
+        assert metadata.requests[-1].header("x-aws-ec2-metadata-token") == "worth-nothing-imds"
 
 
 async def test_a_containers_role_is_used_with_its_token_file(home: Path) -> None:
-    (home / "token").write_text("pod-token")
+    (home / "token").write_text("worth-nothing-pod")
+    current.meant_in(home / "token")
     async with ScriptedEndpoint() as agent, SimulatedAccount(credentials=(NEW,)) as account:
         agent.says["GET", "/v1/credentials"] = (200, METADATA)
         environment = {
@@ -306,7 +322,7 @@ async def test_a_containers_role_is_used_with_its_token_file(home: Path) -> None
         }
         async with stage(home, account, **environment) as scene:
             assert (await scene.ask_once())[:2] == (200, "bedrock")
-        assert agent.requests[0].header("authorization") == "pod-token"
+        assert agent.requests[0].header("authorization") == "worth-nothing-pod"
 
 
 @dataclass
@@ -322,7 +338,7 @@ class Shifted:
 
 @pytest.mark.parametrize("by", [1800.0, -1800.0])
 async def test_a_wrong_clock_costs_one_refusal_and_no_more(home: Path, by: float) -> None:
-    keys = Credential("AKIASIMULATED0000001", "simulated")
+    keys = Credential("AKIASIMULATED0000001", "simulated/worth/nothing")
     environment = {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret}
     async with (
         SimulatedAccount(clock=Shifted(by), credentials=(keys,)) as account,

@@ -123,10 +123,10 @@ async def test_the_users_headers_and_proxy_exceptions_stay(home: Path) -> None:
 
 
 async def test_another_gateway_in_the_shell_is_replaced_and_said_to_be(home: Path) -> None:
-    done = await run(home, ANTHROPIC_BASE_URL="https://user:secret@gateway.example")
+    done = await run(home, ANTHROPIC_BASE_URL="https://user:worth-nothing@gateway.example")
     assert json.loads(done.stdout)["env"]["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:8484"
     assert "ANTHROPIC_BASE_URL of this shell is not used" in done.stderr
-    assert "secret" not in done.stderr
+    assert "worth-nothing" not in done.stderr
 
 
 async def test_run_inside_run_changes_nothing(home: Path) -> None:
@@ -164,7 +164,7 @@ async def test_settings_that_would_bypass_us_are_refused_and_named(home: Path) -
 
 async def test_a_project_setting_counts_too(home: Path) -> None:
     (home / "project/.claude").mkdir(parents=True)
-    (home / "project/.claude/settings.json").write_text('{"env": {"ANTHROPIC_API_KEY": "sk-ant-secret"}}')
+    (home / "project/.claude/settings.json").write_text('{"env": {"ANTHROPIC_API_KEY": "sk-ant-worth-nothing"}}')
     done = await run(home, PWD=str(home / "project"))
     assert done.returncode == 125
     assert "sk-ant" not in done.stderr

@@ -45,7 +45,7 @@ SHOWN_ELSEWHERE = {
 """Brought about by a test that needs more than a line to do it."""
 
 
-TOKEN = f"sk-ant-oat01-{'x' * 60}"
+TOKEN = f"sk-ant-oat01-worth-nothing-{'x' * 60}"
 
 LITELLM = """\
 model_list:

@@ -82,7 +82,11 @@ def busy(home: Path) -> Iterator[Path]:
         key = paths_of(home).client_key.read_text().strip()
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=50)
         body = {"model": "claude-opus-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
-        headers = {"content-type": "application/json", "x-claude-failover-key": key, "x-api-key": "sk-ant-test"}
+        headers = {
+            "content-type": "application/json",
+            "x-claude-failover-key": key,
+            "x-api-key": "sk-ant-worth-nothing",
+        }
         client.request("POST", "/v1/messages", json.dumps(body), headers)
         upstream, _ = silent.accept()
         assert ControlClient(paths_of(home).socket).ping().streams == 1

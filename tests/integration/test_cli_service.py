@@ -48,7 +48,7 @@ def unit_of(home: Path) -> Path:
 
 
 def test_install_writes_the_unit_enables_and_starts_it(home: Path) -> None:
-    done = run(home, "install", AWS_PROFILE="work", ANTHROPIC_API_KEY="sk-ant-secret")
+    done = run(home, "install", AWS_PROFILE="work", ANTHROPIC_API_KEY="sk-ant-worth-nothing")
     assert done.returncode == 0
     text = unit_of(home).read_text()
     assert f"ExecStart={home}/bin/claude-failover start --foreground" in text

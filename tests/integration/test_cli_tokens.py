@@ -13,7 +13,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from tests.control_fakes import clean_environment, cli, short_directory
+from tests.control_fakes import clean_environment, cli, here, short_directory
 
 TOKEN = "sk-ant-oat01-" + "made-up-and-worth-nothing-0042"
 KEY = "sk-ant-api03-" + "made-up-and-worth-nothing-0043"
@@ -92,12 +92,11 @@ def test_a_bedrock_key_is_shown_as_what_signs(home: Path) -> None:
     ("words", "stdin", "says"),
     [
         (["anthropic"], BEDROCK, "is a Bedrock API key; it belongs to: claude-failover token set bedrock"),
-        (["anthropic"], "sk-ant-ort01-xxxxxxxxxxxxxxxxxxxx", "is a refresh token"),
+        (["anthropic"], "sk-ant-ort01-worth-nothing-xxxxxx", "is a refresh token"),
         (["anthropic"], "two words", "holds white space"),
         (["bedrock"], TOKEN, "is no Bedrock API key"),
         (["anthropic"], "", "nothing was given"),
         (["anthropic"], "x" * 70_000, "more than any token"),
-        ([TOKEN], "", "that is no name of a secret"),
         (["--store", "plain"], TOKEN, "'plain' is not known"),
     ],
 )
@@ -108,6 +107,14 @@ def test_what_is_no_secret_is_refused_with_the_reason(home: Path, words: list[st
     assert "hint:" in done.stderr or "refresh token" in says or "white space" in says or "belongs to" in says
     assert TOKEN not in done.stderr
     assert not (home / "cf/state/secrets.json").exists()
+
+
+def test_a_secret_in_the_place_of_a_name_is_not_repeated(home: Path) -> None:
+    """In this process: whoever types it so has it in the process list, and in the shell's history, for good."""
+    done = here("token", "set", TOKEN, home=home)
+    assert done.returncode == 2
+    assert "that is no name of a secret" in done.stderr
+    assert TOKEN not in done.stderr
 
 
 def test_a_kept_token_that_can_no_longer_be_used_is_an_error_of_status(home: Path) -> None:

@@ -20,7 +20,9 @@ import pytest
 from claude_failover.credentials import aws_chain
 from claude_failover.credentials.aws import AwsProvider
 from claude_failover.errors import CredentialError
+from tests.leak_search import current
 
+SECRET, TOKEN = "worth/nothing", "worth-nothing"
 SOON = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251 - botocore asks the machine
 
 
@@ -83,15 +85,15 @@ def revealed(keys: aws_chain.AwsKeys) -> tuple[str, str | None, str | None]:
 
 def test_keys_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-value")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "worth-nothing-hidden")
     keys = aws_chain.load(None)
     assert (keys.source, keys.kind, keys.expires) == ("env", "long-term keys", None)
-    assert revealed(keys) == ("AKIAENV", "hidden-value", None)
-    assert "hidden-value" not in repr(keys)
+    assert revealed(keys) == ("AKIAENV", "worth-nothing-hidden", None)
+    assert "worth-nothing-hidden" not in repr(keys)
 
 
 def test_keys_and_region_of_a_profile(aws: Path) -> None:
-    (aws / "credentials").write_text("[work]\naws_access_key_id=AKIAWORK\naws_secret_access_key=s\n")
+    (aws / "credentials").write_text("[work]\naws_access_key_id=AKIAWORK\naws_secret_access_key=worth/nothing\n")
     (aws / "config").write_text("[profile work]\nregion=eu-central-1\n")
     keys = aws_chain.load("work")
     assert (keys.source, keys.tail) == ("shared-credentials-file (profile work)", "WORK")
@@ -108,35 +110,36 @@ async def test_a_region_that_nobody_names_is_said(aws: Path) -> None:
 
 def test_container_credentials(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint.answers = [
-        (200, json.dumps({"AccessKeyId": "ASIA1", "SecretAccessKey": "s", "Token": "t", "Expiration": SOON}))
+        (200, json.dumps({"AccessKeyId": "ASIA1", "SecretAccessKey": SECRET, "Token": TOKEN, "Expiration": SOON}))
     ]
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint.url + "/creds")
-    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Bearer local")
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Bearer worth-nothing-local")
     keys = aws_chain.load(None)
     assert (keys.source, keys.kind) == ("container-role", "temporary keys")
-    assert revealed(keys) == ("ASIA1", "s", "t")
+    assert revealed(keys) == ("ASIA1", SECRET, TOKEN)
     assert keys.expires is not None
-    assert endpoint.seen == [("/creds", "Bearer local")]
+    assert endpoint.seen == [("/creds", "Bearer worth-nothing-local")]
 
 
 def process(aws: Path, script: str) -> None:
     helper = aws / "helper.py"
+    current.meant_in(helper)
     helper.write_text(f"#!{sys.executable}\n{script}\n")
     helper.chmod(helper.stat().st_mode | stat.S_IXUSR)
     (aws / "config").write_text(f"[default]\ncredential_process={helper}\n")
 
 
 def test_a_helper_process(aws: Path) -> None:
-    said = {"Version": 1, "AccessKeyId": "ASIAP", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": SOON}
+    said = {"Version": 1, "AccessKeyId": "ASIAP", "SecretAccessKey": SECRET, "SessionToken": TOKEN, "Expiration": SOON}
     process(aws, f"print({json.dumps(said)!r})")
     assert aws_chain.load(None).source == "custom-process"
 
 
 def test_what_a_failing_helper_process_says_is_not_repeated(aws: Path) -> None:
-    process(aws, "import sys; sys.exit('secret-of-the-helper')")
+    process(aws, "import sys; sys.exit('worth-nothing-of-the-helper')")
     with pytest.raises(CredentialError, match="could not be got from custom-process") as caught:
         aws_chain.load(None)
-    assert "secret-of-the-helper" not in str(caught.value)
+    assert "worth-nothing-of-the-helper" not in str(caught.value)
     assert caught.value.hint == "aws sts get-caller-identity"
 
 
@@ -174,7 +177,7 @@ sso_region = us-east-1
 def sso_token(aws: Path, expires: str) -> None:
     cache = aws / "sso" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    token = {"accessToken": "sso-token", "expiresAt": expires, "startUrl": "https://corp.awsapps.com/start"}
+    token = {"accessToken": "worth-nothing-sso", "expiresAt": expires, "startUrl": "https://corp.awsapps.com/start"}
     (cache / f"{sha1(b'corp').hexdigest()}.json").write_text(json.dumps(token))
 
 
@@ -190,7 +193,7 @@ async def test_an_expired_sso_login_says_what_to_type_and_recovers_after_it(
     assert caught.value.hint == "aws sso login --profile work"
     assert (await provider.status()).hint == "aws sso login --profile work"
     sso_token(aws, SOON)
-    role = {"accessKeyId": "ASIASSO", "secretAccessKey": "s", "sessionToken": "t", "expiration": 4_000_000_000_000}
+    role = {"accessKeyId": "ASIASSO", "secretAccessKey": SECRET, "sessionToken": TOKEN, "expiration": 4_000_000_000_000}
     endpoint.answers = [(200, json.dumps({"roleCredentials": role}))]
     keys = await provider.get()
     assert (keys.source, keys.access_key) == ("sso (profile work)", "ASIASSO")
@@ -199,7 +202,7 @@ async def test_an_expired_sso_login_says_what_to_type_and_recovers_after_it(
 
 ROLE = "[profile role]\nrole_arn=arn:aws:iam::1:role/x\nsource_profile=base\nregion=us-east-1\n"
 ASSUMED = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
-<AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
+<AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>worth/nothing</SecretAccessKey><SessionToken>worth-nothing</SessionToken>
 <Expiration>{}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"""
 DENIED = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
 <Code>AccessDenied</Code><Message>User: someone is not authorized</Message></Error></ErrorResponse>"""
@@ -208,7 +211,7 @@ DENIED = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Er
 def test_a_role_is_assumed_and_a_refusal_names_the_operation(
     aws: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (aws / "credentials").write_text("[base]\naws_access_key_id=AKIABASE\naws_secret_access_key=s\n")
+    (aws / "credentials").write_text("[base]\naws_access_key_id=AKIABASE\naws_secret_access_key=worth/nothing\n")
     (aws / "config").write_text(
         "[profile role]\nrole_arn=arn:aws:iam::1:role/x\nsource_profile=base\nregion=us-east-1\n"
     )
@@ -226,8 +229,8 @@ def test_instance_metadata_is_asked_only_where_something_hints_at_it(
     monkeypatch.setattr(aws_chain, "_EC2_SIGNS", ())
     with pytest.raises(CredentialError, match="no AWS credentials found"):
         aws_chain.load(None)
-    role = {"AccessKeyId": "ASIAEC2", "SecretAccessKey": "s", "Token": "t", "Expiration": SOON, "Code": "Success"}
-    endpoint.answers = [(200, "imds-token"), (200, "role-name"), (200, json.dumps(role))]
+    role = {"AccessKeyId": "ASIAEC2", "SecretAccessKey": SECRET, "Token": TOKEN, "Expiration": SOON, "Code": "Success"}
+    endpoint.answers = [(200, "worth-nothing-imds"), (200, "role-name"), (200, json.dumps(role))]
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint.url)
     assert aws_chain.load(None).access_key == "ASIAEC2"
 
@@ -243,7 +246,7 @@ def test_a_machine_of_ec2_is_known_by_its_vendor(
 
 
 def test_a_service_that_cannot_be_reached_is_named_by_kind(aws: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (aws / "credentials").write_text("[base]\naws_access_key_id=AKIABASE\naws_secret_access_key=s\n")
+    (aws / "credentials").write_text("[base]\naws_access_key_id=AKIABASE\naws_secret_access_key=worth/nothing\n")
     (aws / "config").write_text(
         "[profile role]\nrole_arn=arn:aws:iam::1:role/x\nsource_profile=base\nregion=us-east-1\n"
     )

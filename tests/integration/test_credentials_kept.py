@@ -25,7 +25,7 @@ from claude_failover.errors import CredentialError
 from tests.token_endpoint import TokenEndpoint, reply
 
 NOW = 1_795_000_000.0
-FIRST = "sk-ant-oat01-access-0000"
+FIRST = "sk-ant-oat01-worth-nothing-0000"
 
 
 class Keyring(FileVault):
@@ -68,7 +68,7 @@ def box(tmp_path: Path, keyring: Keyring, name: str = "state") -> Box:
     return Box(tmp_path / name, tmp_path / "lock", keyring)
 
 
-def login(ends: float, refresh: str | None = "refresh-0", access: str = FIRST) -> Entry:
+def login(ends: float, refresh: str | None = "worth-nothing-refresh-0", access: str = FIRST) -> Entry:
     return Entry(shapes.LOGIN, Secret(access), Secret(refresh) if refresh else None, Epoch(ends))
 
 
@@ -102,7 +102,7 @@ async def test_a_token_with_time_left_is_used_as_it_is(
 ) -> None:
     made = box(tmp_path, keyring)
     made.keep(ANTHROPIC, login(NOW + 301), store)
-    made.keep(BEDROCK, Entry(shapes.API_KEY, Secret("ABSKx")), store)
+    made.keep(BEDROCK, Entry(shapes.API_KEY, Secret("ABSK-worth-nothing")), store)
     kept = tokens(made, clock, endpoint)
     token = await kept.token(refresh=False)
     assert token is not None
@@ -110,7 +110,7 @@ async def test_a_token_with_time_left_is_used_as_it_is(
     assert (token.secret.reveal(), token.oauth) == (FIRST, True)
     key = await kept.bedrock_key()
     assert key is not None
-    assert key.reveal() == "ABSKx"
+    assert key.reveal() == "ABSK-worth-nothing"
     assert endpoint.requests == []
 
 
@@ -126,10 +126,10 @@ async def test_hundreds_of_requests_are_one_refresh_and_none_waits_for_it(
     found = await asyncio.gather(*(value(kept) for _ in range(300)))
     assert set(found) == {FIRST}
     await until(lambda: (token := kept.last()) is not None and token.secret.reveal() != FIRST)
-    assert set(await asyncio.gather(*(value(kept) for _ in range(300)))) == {"sk-ant-oat01-access-0001"}
+    assert set(await asyncio.gather(*(value(kept) for _ in range(300)))) == {"sk-ant-oat01-worth-nothing-0001"}
     assert len(endpoint.requests) == 1
     stored = json.loads(json.loads((tmp_path / "keyring.json").read_text())[ANTHROPIC])
-    assert (stored["access"], stored["refresh"]) == ("sk-ant-oat01-access-0001", "refresh-1")
+    assert (stored["access"], stored["refresh"]) == ("sk-ant-oat01-worth-nothing-0001", "worth-nothing-refresh-1")
 
 
 async def test_a_token_that_has_ended_is_waited_for_by_all_and_refreshed_once(
@@ -139,7 +139,7 @@ async def test_a_token_that_has_ended_is_waited_for_by_all_and_refreshed_once(
     made.keep(ANTHROPIC, login(NOW - 1), KEYRING)
     kept = tokens(made, clock, endpoint)
     endpoint.delay = 0.05
-    assert set(await asyncio.gather(*(value(kept) for _ in range(200)))) == {"sk-ant-oat01-access-0001"}
+    assert set(await asyncio.gather(*(value(kept) for _ in range(200)))) == {"sk-ant-oat01-worth-nothing-0001"}
     assert len(endpoint.requests) == 1
 
 
@@ -150,7 +150,7 @@ async def test_a_login_is_refreshed_for_as_long_as_the_daemon_runs(
     made.keep(ANTHROPIC, login(NOW), FILE)
     kept = tokens(made, clock, endpoint)
     for number in range(1, 6):
-        assert await value(kept) == f"sk-ant-oat01-access-{number:04}"
+        assert await value(kept) == f"sk-ant-oat01-worth-nothing-{number:04}"
         clock.advance(3600)
     assert len(endpoint.requests) == 5
 
@@ -165,7 +165,7 @@ async def test_two_daemons_that_share_a_keyring_refresh_once(
         daemons.append(tokens(made, clock, endpoint))
     endpoint.delay = 0.1
     found = await asyncio.gather(*(value(kept) for kept in daemons for _ in range(20)))
-    assert set(found) == {"sk-ant-oat01-access-0001"}
+    assert set(found) == {"sk-ant-oat01-worth-nothing-0001"}
     assert len(endpoint.requests) == 1
     assert not endpoint.revoked
 
@@ -192,7 +192,7 @@ async def test_several_processes_refresh_once(tmp_path: Path, keyring: Keyring, 
         process.join(10)
     answers.close()
     answers.join_thread()
-    assert set(found) == {"sk-ant-oat01-access-0001"}
+    assert set(found) == {"sk-ant-oat01-worth-nothing-0001"}
     assert len(endpoint.requests) == 1
     assert not endpoint.revoked
 
@@ -243,15 +243,15 @@ async def test_a_revoked_login_is_said_and_not_tried_again_until_another_is_stor
     tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
 ) -> None:
     made = box(tmp_path, keyring)
-    made.keep(ANTHROPIC, login(NOW - 1, "refresh-used"), KEYRING)
+    made.keep(ANTHROPIC, login(NOW - 1, "worth-nothing-refresh-used"), KEYRING)
     kept = tokens(made, clock, endpoint)
     for _ in range(3):
         with pytest.raises(CredentialError, match="revoked, or used elsewhere"):
             await value(kept)
         clock.advance(3600)
     assert len(endpoint.requests) == 1
-    made.keep(ANTHROPIC, login(clock.wall + 3600, None, "sk-ant-oat01-new"), KEYRING)
-    assert await value(kept) == "sk-ant-oat01-new"
+    made.keep(ANTHROPIC, login(clock.wall + 3600, None, "sk-ant-oat01-worth-nothing-new"), KEYRING)
+    assert await value(kept) == "sk-ant-oat01-worth-nothing-new"
 
 
 async def test_a_login_without_a_refresh_token_ends_with_a_message(
@@ -276,9 +276,11 @@ async def test_a_new_pair_that_cannot_be_stored_is_used_and_stored_later(
     keyring.read_only = True
     token = await kept.token(refresh=False)
     assert token is not None
-    assert token.secret.reveal() == "sk-ant-oat01-access-0001"
+    assert token.secret.reveal() == "sk-ant-oat01-worth-nothing-0001"
     assert token.warning == "the refreshed login could not be stored: the keyring is locked, and nobody unlocked it"
-    assert await value(kept, refresh=True) == "sk-ant-oat01-access-0001"  # the old pair in the box is not taken back
+    assert (
+        await value(kept, refresh=True) == "sk-ant-oat01-worth-nothing-0001"
+    )  # the old pair in the box is not taken back
     keyring.read_only = False
     clock.advance(31)
     await value(kept)
@@ -286,7 +288,7 @@ async def test_a_new_pair_that_cannot_be_stored_is_used_and_stored_later(
     stored = made.read(ANTHROPIC)
     assert stored is not None
     assert stored.refresh is not None
-    assert stored.refresh.reveal() == "refresh-1"
+    assert stored.refresh.reveal() == "worth-nothing-refresh-1"
     assert len(endpoint.requests) == 1
 
 
@@ -298,8 +300,8 @@ async def test_a_token_that_is_refused_before_its_end_is_refreshed_once_a_minute
     kept = tokens(made, clock, endpoint)
     await value(kept)
     found = await asyncio.gather(*(value(kept, refresh=True) for _ in range(20)))
-    assert set(found) == {"sk-ant-oat01-access-0001"}
-    assert await value(kept, refresh=True) == "sk-ant-oat01-access-0001"
+    assert set(found) == {"sk-ant-oat01-worth-nothing-0001"}
+    assert await value(kept, refresh=True) == "sk-ant-oat01-worth-nothing-0001"
     assert len(endpoint.requests) == 1
 
 
@@ -310,9 +312,11 @@ async def test_a_token_that_another_process_replaced_is_found_when_the_old_one_i
     made.keep(ANTHROPIC, login(NOW + 3600), KEYRING)
     kept = tokens(made, clock, endpoint)
     await value(kept)
-    keyring.set(ANTHROPIC, login(NOW + 7200, "refresh-9", "sk-ant-oat01-of-the-other").dump())
+    keyring.set(
+        ANTHROPIC, login(NOW + 7200, "worth-nothing-refresh-9", "sk-ant-oat01-worth-nothing-of-the-other").dump()
+    )
     assert await value(kept) == FIRST
-    assert await value(kept, refresh=True) == "sk-ant-oat01-of-the-other"
+    assert await value(kept, refresh=True) == "sk-ant-oat01-worth-nothing-of-the-other"
     assert endpoint.requests == []
 
 
@@ -369,7 +373,7 @@ async def test_a_daemon_that_stops_waits_until_the_new_pair_is_stored(
     await kept.close()
     stored = made.read(ANTHROPIC)
     assert stored is not None
-    assert stored.access.reveal() == "sk-ant-oat01-access-0001"
+    assert stored.access.reveal() == "sk-ant-oat01-worth-nothing-0001"
 
 
 async def test_a_process_that_ends_in_the_middle_of_a_refresh_finishes_it_first(
@@ -389,7 +393,7 @@ async def test_a_process_that_ends_in_the_middle_of_a_refresh_finishes_it_first(
     answers.join_thread()
     stored = made.read(ANTHROPIC)
     assert stored is not None
-    assert stored.access.reveal() == "sk-ant-oat01-access-0001"
+    assert stored.access.reveal() == "sk-ant-oat01-worth-nothing-0001"
 
 
 async def test_a_box_that_is_broken_is_an_error_and_not_an_absence(

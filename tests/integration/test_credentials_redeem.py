@@ -16,27 +16,27 @@ from tests.token_endpoint import TokenEndpoint, reply
 def test_a_refresh_token_is_exchanged_for_a_new_pair_once() -> None:
     clock = FakeClock(wall=1_000.0)
     with TokenEndpoint(lives=60.0) as endpoint:
-        pair = redeem(Secret("refresh-0"), endpoint.url, clock)
-        assert pair.access.reveal() == "sk-ant-oat01-access-0001"
+        pair = redeem(Secret("worth-nothing-refresh-0"), endpoint.url, clock)
+        assert pair.access.reveal() == "sk-ant-oat01-worth-nothing-0001"
         assert pair.refresh is not None
-        assert pair.refresh.reveal() == "refresh-1"
+        assert pair.refresh.reveal() == "worth-nothing-refresh-1"
         assert pair.expires == 1_060.0
         assert endpoint.requests == [
             {
                 "grant_type": "refresh_token",
-                "refresh_token": "refresh-0",
+                "refresh_token": "worth-nothing-refresh-0",
                 "client_id": "9d1c250a-e61b-44d9-88ed-5944d1962f5e",
             }
         ]
         with pytest.raises(RefreshFailed, match="revoked, or used elsewhere") as caught:
-            redeem(Secret("refresh-0"), endpoint.url, clock)
+            redeem(Secret("worth-nothing-refresh-0"), endpoint.url, clock)
         assert caught.value.final
 
 
 def test_an_answer_may_leave_the_refresh_token_and_the_end_out() -> None:
     with TokenEndpoint() as endpoint:
-        endpoint.answer = lambda handler: reply(handler, 200, {"access_token": "sk-ant-oat01-x"})
-        pair = redeem(Secret("refresh-0"), endpoint.url)
+        endpoint.answer = lambda handler: reply(handler, 200, {"access_token": "sk-ant-oat01-worth-nothing"})
+        pair = redeem(Secret("worth-nothing-refresh-0"), endpoint.url)
     assert (pair.refresh, pair.expires) == (None, None)
 
 
@@ -57,24 +57,24 @@ def test_what_an_endpoint_refuses_says_whether_there_is_hope(status: int, body: 
     with TokenEndpoint() as endpoint:
         endpoint.answer = lambda handler: reply(handler, status, body)
         with pytest.raises(RefreshFailed, match=says) as caught:
-            redeem(Secret("refresh-secret"), endpoint.url)
+            redeem(Secret("worth-nothing-refresh-secret"), endpoint.url)
     assert caught.value.final is final
-    assert "refresh-secret" not in str(caught.value)
+    assert "worth-nothing-refresh-secret" not in str(caught.value)
 
 
 def test_a_redirect_is_not_followed_with_the_secret() -> None:
     with TokenEndpoint() as thief, TokenEndpoint() as endpoint:
         endpoint.answer = lambda handler: reply(handler, 307, {}, Location=thief.url)
         with pytest.raises(RefreshFailed, match="answered 307"):
-            redeem(Secret("refresh-0"), endpoint.url)
+            redeem(Secret("worth-nothing-refresh-0"), endpoint.url)
         assert thief.requests == []
 
 
 def test_nobody_there() -> None:
     with pytest.raises(RefreshFailed, match="cannot be reached: ConnectionRefusedError"):
-        redeem(Secret("refresh-0"), "http://127.0.0.1:1/")
+        redeem(Secret("worth-nothing-refresh-0"), "http://127.0.0.1:1/")
     with pytest.raises(RefreshFailed, match="cannot be reached"):
-        redeem(Secret("refresh-0"), "https://127.0.0.1:1/")
+        redeem(Secret("worth-nothing-refresh-0"), "https://127.0.0.1:1/")
 
 
 def test_an_endpoint_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_an_endpoint_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     with TokenEndpoint() as endpoint:
         endpoint.delay = 0.5
         with pytest.raises(RefreshFailed, match="cannot be reached: TimeoutError"):
-            redeem(Secret("refresh-0"), endpoint.url)
+            redeem(Secret("worth-nothing-refresh-0"), endpoint.url)
 
 
 def test_an_endpoint_that_drips_is_given_up() -> None:
@@ -98,4 +98,4 @@ def test_an_endpoint_that_drips_is_given_up() -> None:
     with TokenEndpoint() as endpoint:
         endpoint.answer = drip
         with pytest.raises(RefreshFailed, match="is too slow"):
-            redeem(Secret("refresh-0"), endpoint.url, limit=Seconds(0.2))
+            redeem(Secret("worth-nothing-refresh-0"), endpoint.url, limit=Seconds(0.2))

@@ -290,7 +290,7 @@ async def test_anthropics_credentials_are_violations() -> None:
         simulated_bedrock(allow_violations=True) as bedrock,
         aiohttp.ClientSession() as session,
     ):
-        headers = bedrock_key_headers() | {"authorization": "Bearer sk-ant-oat01-x"}
+        headers = bedrock_key_headers() | {"authorization": "Bearer sk-ant-oat01-worth-nothing"}
         async with session.post(bedrock.url + MESSAGES, data=b"{}", headers=headers) as response:
             assert response.status == 403
         assert bedrock.violations == ["an Anthropic credential at Bedrock: authorization"]

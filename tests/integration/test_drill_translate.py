@@ -129,7 +129,7 @@ def translated(
     target = CATALOG.resolve(claude_model, settings_of)
     assert isinstance(target, Target), claude_model
     data = json.dumps({"model": claude_model, **body}).encode()
-    headers = (("anthropic-beta", betas), ("authorization", "Bearer sk-ant-oat01-x"), ("x-app", "cli"))
+    headers = (("anthropic-beta", betas), ("authorization", "Bearer sk-ant-oat01-worth-nothing"), ("x-app", "cli"))
     request = ClientRequest("cfr_1", "/v1/messages?beta=true", headers, data)
     used = target.surfaces[0]
     return used, to_bedrock(request, peek(request), target, used, settings_of, Denials())

@@ -19,8 +19,9 @@ from aiohttp import web
 from claude_failover.clock import SystemClock
 from claude_failover.events import Hub, Journal, Level, LiveSecrets, capture_libraries, emit, read_line, use
 from claude_failover.events.libraries import PINNED
+from tests.leak_search import marked
 
-CANARY = "sk-ant-oat01-CANARY-CANARY-CANARY"
+CANARY = "sk-ant-oat01-CANARY-worth-nothing-CANARY"
 
 
 @pytest.fixture
@@ -83,7 +84,8 @@ def test_a_full_disk_loses_lines_counts_them_and_recovers(tmp_path: Path) -> Non
     )
     path = tmp_path / "log"
     done = subprocess.run(
-        [sys.executable, "-c", script, str(path)],
+        [sys.executable, "-", str(path)],
+        input=script,
         capture_output=True,
         text=True,
         check=True,
@@ -157,7 +159,7 @@ def test_botocores_debug_log_never_reaches_ours(tmp_path: Path, hub: Hub) -> Non
         journal.start()
         import botocore.auth, botocore.awsrequest, botocore.credentials
         capture_libraries(Level.DEBUG)
-        frozen = botocore.credentials.Credentials("AKIAIOSFODNN7EXAMPLE", "secret-key", "CANARY-session-token")
+        frozen = botocore.credentials.Credentials("AKIAIOSFODNN7EXAMPLE", "worth/nothing", "worth-nothing")
         request = botocore.awsrequest.AWSRequest(method="POST", url="https://x/y", data=b"CANARY prompt")
         botocore.auth.SigV4Auth(frozen, "bedrock", "us-east-1").add_auth(request)
         journal.close()
@@ -165,7 +167,8 @@ def test_botocores_debug_log_never_reaches_ours(tmp_path: Path, hub: Hub) -> Non
     )
     path = tmp_path / "log"
     done = subprocess.run(
-        [sys.executable, "-c", script, str(path)],
+        [sys.executable, "-", str(path)],
+        input=script,
         capture_output=True,
         text=True,
         check=True,
@@ -173,6 +176,7 @@ def test_botocores_debug_log_never_reaches_ours(tmp_path: Path, hub: Hub) -> Non
         timeout=60,
     )
     written = path.read_text() if path.exists() else ""
+    assert not marked((written + done.stdout + done.stderr).encode())
     assert "CANARY" not in written + done.stdout + done.stderr
 
 

@@ -103,7 +103,7 @@ async def test_any_request_reaches_the_primary_to_the_byte() -> None:
                 port,
                 "X-Two: b",
                 "x-two: a",
-                "Authorization: Bearer made-up",
+                "Authorization: Bearer worth-nothing",
                 "Accept-Encoding: gzip, br",
                 "Content-Encoding: odd",
                 f"Content-Length: {len(body)}",
@@ -112,7 +112,7 @@ async def test_any_request_reaches_the_primary_to_the_byte() -> None:
         )
     assert mirror.heads[0].startswith(b"PUT /v1/files/%E2%82%AC%20a?b=%2F&c=+&c=2&d HTTP/1.1\r\n")
     sent = header_lines(mirror.heads[0])
-    for line in (b"X-Two: b", b"Authorization: Bearer made-up", b"Content-Encoding: odd", b"Content-Length: 256"):
+    for line in (b"X-Two: b", b"Authorization: Bearer worth-nothing", b"Content-Encoding: odd", b"Content-Length: 256"):
         assert line.lower() in [one.lower() for one in sent]
     assert [one.split(b": ")[1] for one in sent if one.lower().startswith(b"x-two")] == [b"b", b"a"]
     assert b"accept-encoding: identity" in sent

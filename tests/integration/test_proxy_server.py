@@ -15,7 +15,7 @@ from claude_failover.core.types import Epoch
 from claude_failover.proxy.server import Handler, Server, connection_limit
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-SECRET = "sk-ant-oat01-never-to-be-seen"
+SECRET = "sk-ant-oat01-worth-nothing-never-to-be-seen"
 
 
 async def hello(request: web.BaseRequest) -> web.StreamResponse:

@@ -23,7 +23,7 @@ from claude_failover.drill.script import Refusal, Step
 from tests.control_fakes import short_directory
 from tests.fakes import messages_body, simulated_bedrock, simulated_claude
 
-MARK = "sk-ant-oat01-" + "Qzj7Vw" * 8
+MARK = "sk-ant-oat01-worth-nothing-" + "Qzj7Vw" * 8
 """A credential of no one."""
 PATIENCE = 5.0
 

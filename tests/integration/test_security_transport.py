@@ -71,7 +71,7 @@ async def test_a_key_that_is_not_pinned_is_loud_and_gets_nothing(tmp_path: Path,
         # The pins rotate: the new one is added, and no restart is needed.
         (daemon.home / "config.yaml").write_text(json.dumps(told([other.pin, identity.pin])), "utf-8")
         daemon.control.reload()
-        lines = {"x-claude-failover-key": daemon.key, "authorization": "Bearer sk-ant-oat01-made-up"}
+        lines = {"x-claude-failover-key": daemon.key, "authorization": "Bearer sk-ant-oat01-worth-nothing"}
         async with session.get(f"{daemon.address}/v1/models", headers=lines) as response:
             assert (response.status, await response.text()) == (200, "ok")
         assert len(place.heads) == 1

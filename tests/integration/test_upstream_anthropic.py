@@ -125,7 +125,7 @@ async def test_a_request_without_a_credential_gets_the_stored_one(
 async def test_a_backend_that_is_told_to_replaces_the_client_s_credential() -> None:
     async with simulated_claude() as server:
         backend = claude(server.url, "stored", Store(Token(oauth=False, secret=Secret(API_KEY))))
-        lines = (("Authorization", "Bearer sk-ant-oat01-of-the-client"), ("x-api-key", "other"))
+        lines = (("Authorization", "Bearer sk-ant-oat01-worth-nothing-of-the-client"), ("x-api-key", "other"))
         assert (await status_of(backend.open(to_claude(lines))))[0] == 200
         assert server.requests[-1].all("x-api-key") == [API_KEY]
         assert server.requests[-1].all("authorization") == []
@@ -134,7 +134,9 @@ async def test_a_backend_that_is_told_to_replaces_the_client_s_credential() -> N
 
 async def test_a_refused_token_is_looked_up_again() -> None:
     async with simulated_claude() as server:
-        store = Store(Token(oauth=False, secret=Secret("sk-ant-old")), Token(oauth=False, secret=Secret(API_KEY)))
+        store = Store(
+            Token(oauth=False, secret=Secret("sk-ant-worth-nothing-old")), Token(oauth=False, secret=Secret(API_KEY))
+        )
         backend = claude(server.url, "stored", store)
         assert (await status_of(backend.open(to_claude())))[0] == 401
         assert (await status_of(backend.open(to_claude(refresh=True))))[0] == 200

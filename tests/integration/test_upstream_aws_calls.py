@@ -49,7 +49,7 @@ async def test_sts_says_who_we_are() -> None:
 
 async def test_a_refused_key_is_named_by_its_code_and_nothing_else() -> None:
     async with SimulatedAccount() as account:
-        asker = calls(account, AwsKeys("env", ACCESS_KEY, Secret("another secret")))
+        asker = calls(account, AwsKeys("env", ACCESS_KEY, Secret("another/worth/nothing")))
         found = await asker.identity()
         await asker.close()
     assert (found.said.problem, found.arn) == ("InvalidSignature", "")

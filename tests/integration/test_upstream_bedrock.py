@@ -149,10 +149,10 @@ async def test_temporary_credentials_bring_their_token_and_mantle_its_own_servic
         backend = bedrock(server.url)
         status, answer = await status_of(backend.open(to_bedrock(body=MANTLE_BODY, service="bedrock-mantle")))
         assert status == 200, answer
-        provider = Provider(Keys(secret_key=Secret(SECRET_KEY), session_token=Secret("token")))
+        provider = Provider(Keys(secret_key=Secret(SECRET_KEY), session_token=Secret("worth-nothing")))
         other = bedrock(server.url, provider)
         await status_of(other.open(to_bedrock(body=MANTLE_BODY, service="bedrock-mantle")))
-        assert server.requests[-1].all("x-amz-security-token") == ["token"]
+        assert server.requests[-1].all("x-amz-security-token") == ["worth-nothing"]
         await backend.close()
         await other.close()
 
@@ -176,7 +176,11 @@ async def test_a_bedrock_api_key_is_sent_instead_of_a_signature() -> None:
 
 
 async def test_nothing_of_the_client_s_credentials_passes_even_if_it_is_handed_in() -> None:
-    leaked = (("Authorization", "Bearer sk-ant-oat01-x"), ("X-Api-Key", "sk-ant-api03-x"), ("Cookie", "a=1"))
+    leaked = (
+        ("Authorization", "Bearer sk-ant-oat01-worth-nothing"),
+        ("X-Api-Key", "sk-ant-api03-worth-nothing"),
+        ("Cookie", "a=1"),
+    )
     async with simulated_bedrock() as server:  # fails the test if anything of Anthropic's arrives
         backend = bedrock(server.url)
         assert (await status_of(backend.open(to_bedrock(headers=(*HEADERS, *leaked)))))[0] == 200

@@ -127,7 +127,7 @@ async def asked(made: Backend, folder: Path, times: int = 1, **environ: str) -> 
     answers: list[bytes] = []
     try:
         for _ in range(times):
-            request = UpstreamRequest("GET", "/", (("authorization", "Bearer sk-ant-secret"),), b"")
+            request = UpstreamRequest("GET", "/", (("authorization", "Bearer sk-ant-worth-nothing"),), b"")
             attempt = claude.open(OpenAttempt(0, made.name, made.kind, request))
             head = await attempt.head()
             if isinstance(head, AttemptEnded):
@@ -260,7 +260,7 @@ async def test_bedrock_is_spoken_to_with_the_authorities_that_aws_s_own_tools_ar
 ) -> None:
     class Provider:
         async def get(self, refresh: bool = False) -> AwsKeys:
-            return AwsKeys("test", api_key=Secret("ABSKtest"))
+            return AwsKeys("test", api_key=Secret("ABSKworth-nothing"))
 
         async def region(self) -> str:
             return "us-east-1"
