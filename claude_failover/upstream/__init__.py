@@ -30,6 +30,10 @@ class Attempt(Protocol):
         """
         ...
 
+    def ended(self) -> AttemptEnded | None:
+        """The end, if it is known without waiting: it often comes with the last bytes."""
+        ...
+
     async def close(self) -> None:
         """Give up at once; may be called at any time and more than once.
 

@@ -20,6 +20,7 @@ from claude_failover.core.types import Headers
 from claude_failover.errors import CredentialError
 from claude_failover.upstream import tls
 from claude_failover.upstream.attempt import HttpAttempt
+from claude_failover.upstream.line import Line
 from claude_failover.upstream.wire import Flight, Wire, proxy_for
 
 OAUTH_BETA: Final = "oauth-2025-04-20"
@@ -102,9 +103,9 @@ class AnthropicUpstream:
         """See :meth:`claude_failover.upstream.Upstream.open`."""
         request = command.request
 
-        async def send(flight: Flight) -> aiohttp.ClientResponse:
+        async def send(flight: Flight) -> Line | aiohttp.ClientResponse:
             lines = await self._authorized(rules.to_primary(request.headers), refresh=command.refresh_credentials)
-            return await self._wire.send(
+            return await self._wire.ask(
                 request.method, request.target, lines, request.body, fresh=command.fresh, flight=flight
             )
 

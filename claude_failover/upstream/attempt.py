@@ -13,9 +13,10 @@ import aiohttp
 from claude_failover.core.commands import AttemptEnded, BodyReceived, HeadReceived
 from claude_failover.core.types import Headers
 from claude_failover.upstream import faults
+from claude_failover.upstream.line import Line
 from claude_failover.upstream.wire import Flight
 
-Send = Callable[[Flight], Awaitable[aiohttp.ClientResponse]]
+Send = Callable[[Flight], Awaitable[Line | aiohttp.ClientResponse]]
 """Get the credential, sign, send; returns at the response's head."""
 
 
@@ -26,7 +27,7 @@ class HttpAttempt:
         self._number = number
         self._send: Send | None = send
         self._where = where
-        self._response: aiohttp.ClientResponse | None = None
+        self._response: Line | aiohttp.ClientResponse | None = None
         self._ended: AttemptEnded | None = None
 
     async def head(self) -> HeadReceived | AttemptEnded:
@@ -41,7 +42,8 @@ class HttpAttempt:
             failure, detail = faults.before_head(error, reused=flight.reused, where=self._where)
             return self._end(AttemptEnded(self._number, failure, detail))
         self._response = response
-        return HeadReceived(self._number, response.status, lines_of(response))
+        lines = response.lines if isinstance(response, Line) else lines_of(response)
+        return HeadReceived(self._number, response.status, lines)
 
     async def read(self) -> BodyReceived | AttemptEnded:
         """See :meth:`claude_failover.upstream.Attempt.read`."""
@@ -49,14 +51,21 @@ class HttpAttempt:
         if response is None or self._ended is not None:
             return self._ended or AttemptEnded(self._number)
         try:
-            data = await response.content.readany()
+            data = await (response.read() if isinstance(response, Line) else response.content.readany())
         except Exception as error:  # noqa: BLE001 - as above
-            rest = _unread(response.content)
+            rest = b"" if isinstance(response, Line) else _unread(response.content)
             if rest:
                 return BodyReceived(self._number, rest)
             failure, detail = faults.in_body(error, self._where)
             return self._end(AttemptEnded(self._number, failure, detail))
         return BodyReceived(self._number, data) if data else self._end(AttemptEnded(self._number))
+
+    def ended(self) -> AttemptEnded | None:
+        """See :meth:`claude_failover.upstream.Attempt.ended`."""
+        response = self._response
+        if self._ended is None and isinstance(response, Line) and response.over:
+            return self._end(AttemptEnded(self._number))
+        return self._ended
 
     def _end(self, ended: AttemptEnded) -> AttemptEnded:
         self._ended = ended

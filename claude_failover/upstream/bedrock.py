@@ -23,6 +23,7 @@ from claude_failover.core.settings import Backend, Timeouts
 from claude_failover.core.types import Epoch, Headers
 from claude_failover.upstream import endpoints, signing, tls
 from claude_failover.upstream.attempt import HttpAttempt
+from claude_failover.upstream.line import Line
 from claude_failover.upstream.signing import AwsCredential
 from claude_failover.upstream.wire import Flight, Wire, proxy_for
 
@@ -93,12 +94,12 @@ class BedrockUpstream:
         if command.clock_skew is not None:
             self._skew = command.clock_skew
 
-        async def send(flight: Flight) -> aiohttp.ClientResponse:
+        async def send(flight: Flight) -> Line | aiohttp.ClientResponse:
             credential = await self._credentials.get(command.refresh_credentials)
             region = await self._credentials.region()
             wire = await self._wire(request.service, region)
             lines = await self._authorized(request, wire.origin + request.target, credential, region)
-            return await wire.send(
+            return await wire.ask(
                 request.method, request.target, lines, request.body, fresh=command.fresh, flight=flight
             )
 

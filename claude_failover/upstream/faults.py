@@ -18,6 +18,7 @@ import aiohttp
 
 from claude_failover.core.commands import Failure
 from claude_failover.errors import CredentialError, FailoverError
+from claude_failover.upstream.line import Garbled, Lost
 
 _OURS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 """Error numbers that say something about this machine and nothing about the other."""
@@ -44,7 +45,7 @@ def before_head(error: BaseException, *, reused: bool, where: str) -> tuple[Fail
             found = Failure.PIN, f"{where}: {error}"
         case aiohttp.ClientHttpProxyError():
             found = Failure.CONNECT, f"the proxy answered {error.status} to CONNECT {where}"
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | Garbled():
             found = Failure.PROTOCOL, f"{where} sent bytes that are not HTTP/1.1"
         case aiohttp.ClientConnectorCertificateError():
             found = Failure.TLS, f"{where}: the certificate is refused: {_why(error.certificate_error)}"
@@ -54,7 +55,7 @@ def before_head(error: BaseException, *, reused: bool, where: str) -> tuple[Fail
             found = _connector(error.os_error, where)
         case TimeoutError():
             found = Failure.CONNECT, f"no connection to {where} in time"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientConnectionError():
+        case Lost() | aiohttp.ServerDisconnectedError() | aiohttp.ClientConnectionError():
             found = _lost(error, reused=reused, where=where)
         case OSError() if error.errno in _OURS:
             found = Failure.LOCAL, f"this machine: {error.strerror}"
@@ -78,7 +79,10 @@ def _connector(error: OSError, where: str) -> tuple[Failure, str]:
 
 def _lost(error: BaseException, *, reused: bool, where: str) -> tuple[Failure, str]:
     """A connection that broke before the head. With zero bytes of an answer on a reused one it was simply old."""
-    began = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+    if isinstance(error, Lost):
+        began = error.began
+    else:
+        began = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
     if began:
         return Failure.RESET_BEFORE_HEAD, f"{where} closed the connection in the middle of a response's head"
     if reused:
@@ -88,9 +92,9 @@ def _lost(error: BaseException, *, reused: bool, where: str) -> tuple[Failure, s
 
 def in_body(error: BaseException, where: str) -> tuple[Failure, str]:
     """Name what ended an attempt after its head."""
-    if isinstance(error, aiohttp.ClientPayloadError) and _is_garbage(error):
+    if isinstance(error, Garbled) or (isinstance(error, aiohttp.ClientPayloadError) and _is_garbage(error)):
         return Failure.PROTOCOL, f"{where} broke the framing of its own response"
-    if isinstance(error, aiohttp.ClientError | OSError | asyncio.TimeoutError):
+    if isinstance(error, Lost | aiohttp.ClientError | OSError | asyncio.TimeoutError):
         return Failure.CUT, f"{where} closed the connection in the middle of the response"
     return Failure.INTERNAL, f"{type(error).__name__} while reading from {where}"
 

@@ -29,6 +29,7 @@ from yarl import URL
 
 from claude_failover.core.types import Headers
 from claude_failover.upstream.faults import PinMismatch
+from claude_failover.upstream.line import WRITE_SIZE, Line
 from claude_failover.upstream.tls import check_pins
 
 KEEP_ALIVE: Final = 50.0
@@ -36,9 +37,6 @@ KEEP_ALIVE: Final = 50.0
 
 MAX_HEADER_LINE: Final = 65_536
 """Bytes of one response header line; aiohttp's default of 8190 would call a legal response garbage."""
-
-WRITE_SIZE: Final = 256 * 1024
-"""How much of a body is handed to the transport at once: a 25 MB body must not stop every other stream."""
 
 _NOTHING_OF_YOUR_OWN: Final = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE)
 
@@ -193,6 +191,22 @@ def _is_direct(host: str, port: int | None, no_proxy: str) -> bool:
     return False
 
 
+def _head(method: str, target: str, host: str, headers: Headers, size: int) -> bytes:
+    """The request's head, to the byte: spelling, order and number of lines as they are.
+
+    Raises:
+        ValueError: A line would end before its end, and begin another.
+    """
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    lines.append(f"Content-Length: {size}\r\n\r\n")
+    head = "\r\n".join(lines)
+    breaks = len(lines) + 1
+    if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
+        raise ValueError("a header line holds a line break")
+    return head.encode("utf-8", "surrogateescape")
+
+
 class Wire:
     """Connections to one origin. Sessions are made on first use, inside the running loop."""
 
@@ -209,6 +223,9 @@ class Wire:
         parts = urlsplit(self.origin)
         self.where = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
         """Host and port, for messages."""
+        self._path = parts.path
+        default = 443 if parts.scheme == "https" else 80
+        self._host = parts.netloc.rpartition("@")[2].removesuffix(f":{default}")
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout, sock_connect=connect_timeout)
         self._tls = tls
         self._pins = pins if parts.scheme == "https" else frozenset()
@@ -260,6 +277,54 @@ class Wire:
             )
         finally:
             _flight.reset(token)
+
+    async def ask(
+        self, method: str, target: str, headers: Headers, body: bytes, *, fresh: bool = False, flight: Flight
+    ) -> Line | aiohttp.ClientResponse:
+        """Send one request with a body of known bytes and wait for the head of its response.
+
+        Raises:
+            ValueError: A line is none.
+        """
+        if self._proxy is not None and not self.origin.startswith("https:"):
+            # Such a proxy takes whole URLs for targets, and its password in every request.
+            return await self.send(method, target, headers, body, fresh=fresh, flight=flight)
+        token = _flight.set(flight)
+        try:
+            connector = self._session(fresh=fresh).connector
+            line = Line(await self._connection(connector))
+        finally:
+            _flight.reset(token)
+        try:
+            await line.ask(_head(method, self._path + target, self._host, headers, len(body)), body)
+        except BaseException:
+            line.close()
+            raise
+        return line
+
+    async def _connection(self, connector: aiohttp.BaseConnector | None) -> aiohttp.connector.Connection:
+        """Take a connection out of the pool, or make one."""
+        assert connector is not None, "a session has one until it is closed"
+        while True:
+            # Nothing of this object goes out but CONNECT: it says where to, and how.
+            asking = aiohttp.ClientRequest(
+                "POST",
+                URL(self.origin),
+                skip_auto_headers=_NOTHING_OF_YOUR_OWN,
+                ssl=self._tls,
+                proxy=self._proxy.url if self._proxy else None,
+                proxy_headers=self._proxy.headers if self._proxy else None,
+            )
+            try:
+                connection = await connector.connect(asking, [], self._timeout)
+            except (aiohttp.ClientError, TimeoutError):
+                raise
+            except OSError as error:
+                raise aiohttp.ClientOSError(error.errno, error.strerror) from error
+            protocol = connection.protocol
+            if protocol is None or not protocol.should_close:
+                return connection
+            connection.close()  # it has said something that nobody asked for
 
     async def close(self) -> None:
         """Close every connection."""

@@ -98,7 +98,7 @@ async def test_the_request_goes_out_as_it_came() -> None:
 
     sent: Headers = (
         ("Host", "127.0.0.1:8484"),
-        ("X-Api-Key", "sk-ant-dummy"),
+        ("X-Api-Key", "sk-ant-worth-nothing"),
         ("anthropic-beta", "one,two"),
         ("Anthropic-Beta", "three"),
         ("Accept-Encoding", "gzip, br"),
@@ -117,9 +117,9 @@ async def test_the_request_goes_out_as_it_came() -> None:
     assert lines[0] == f"POST {target} HTTP/1.1"
     assert lines[1].startswith("Host: 127.0.0.1:")
     assert lines[2:-2] == [
-        "X-Api-Key: sk-ant-dummy",
+        "X-Api-Key: sk-ant-worth-nothing",
         "anthropic-beta: one,two",
-        "anthropic-beta: three",  # the first spelling of a name is kept for all of its lines
+        "Anthropic-Beta: three",
         "x-Stainless-OS: Linux",
         "x-name: naïve",
         "accept-encoding: identity",
@@ -248,7 +248,7 @@ async def reset_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         (reset_at_once, Failure.RESET_BEFORE_HEAD),
         (answering(b"HTTP/1.1 200 OK\r\ncontent-ty"), Failure.RESET_BEFORE_HEAD),
         (answering(b"220 smtp.example ESMTP\r\n\r\n"), Failure.PROTOCOL),
-        (answering(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000 + b"\r\n\r\n"), Failure.PROTOCOL),
+        (answering(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 140_000 + b"\r\n\r\n"), Failure.PROTOCOL),
     ],
     ids=["closed", "reset", "half a head", "another protocol", "endless header"],
 )
