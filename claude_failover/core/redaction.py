@@ -54,7 +54,10 @@ _PATTERNS: Final = tuple(
 def is_suspicious(text: str) -> bool:
     """Whether *text* may hold what :func:`redact` takes out: a quick look, which rather sees too much."""
     lowered = text.lower()
-    return any(hint in lowered for hint in _HINTS)
+    for hint in _HINTS:  # noqa: SIM110 - a generator costs more than all the looks, and every event comes by here
+        if hint in lowered:
+            return True
+    return False
 
 
 def redact(text: str) -> str:

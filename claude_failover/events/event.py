@@ -56,7 +56,9 @@ class Event:
     def line(self) -> bytes:
         """Write it as one JSON line, redacted and bounded, with its newline."""
         fields = dict(islice(self.fields.items(), MAX_FIELDS))
-        safe = fields if _is_plain(fields) else {name: clean(name, value) for name, value in fields.items()}
+        safe = (
+            fields if plain_text(fields) is not None else {name: clean(name, value) for name, value in fields.items()}
+        )
         line = _encode(self, safe)
         if len(line) > MAX_LINE:
             line = _encode(self, {name: _shorter(value) for name, value in safe.items()})
@@ -65,25 +67,26 @@ class Event:
         return line + b"\n"
 
 
-def _is_plain(fields: Mapping[str, Value]) -> bool:
-    """Whether nothing needs to be cleaned, by one look at all texts together: the common case."""
-    texts = []
+def plain_text(fields: Mapping[str, Value]) -> str | None:
+    """All texts of *fields* in one, if nothing needs to be cleaned, by one look at them together: the common case."""
+    texts: list[str] = []
     for name, value in fields.items():
         if is_forbidden(name):
-            return False
+            return None
         if isinstance(value, str):
             texts.append(value)
         elif isinstance(value, list | tuple):
             if len(value) > MAX_ITEMS or not all(isinstance(item, str) for item in value):
-                return False
+                return None
             texts += value
         elif isinstance(value, float):
             if value - value != 0.0:
-                return False
+                return None
         elif value is not None and not isinstance(value, int):
-            return False
+            return None
     together = " ".join(texts)
-    return not (any(len(text) > MAX_TEXT for text in texts) or _CONTROL.search(together) or is_suspicious(together))
+    too_long = len(together) > MAX_TEXT and max(map(len, texts)) > MAX_TEXT
+    return None if too_long or _CONTROL.search(together) or is_suspicious(together) else together
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import Final
 
 from claude_failover.core.redaction import MASK, forms
-from claude_failover.events.event import Event, Value, clean
+from claude_failover.events.event import Event, Value, clean, plain_text
 
 MAX_SECRETS: Final = 64
 """The oldest is forgotten first: refreshed tokens replace each other for as long as the daemon runs."""
@@ -68,5 +68,8 @@ LIVE: Final = LiveSecrets()
 
 def shown(event: Event, secrets: LiveSecrets = LIVE) -> dict[str, Value]:
     """Give an event's fields for the control channel or a screen: cleaned and masked as on disk."""
+    together = plain_text(event.fields)
+    if together is not None and secrets.mask(together) == together:
+        return dict(event.fields)
     fields = {name: clean(name, value) for name, value in event.fields.items()}
     return {name: secrets.mask(value) if isinstance(value, str) else value for name, value in fields.items()}

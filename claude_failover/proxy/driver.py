@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -46,6 +47,10 @@ BUSY_LOOK: Final = 1.0
 
 LONG_WRITE: Final = 0.05
 """Seconds of writing during which a backend's silence may well have been our deafness."""
+
+
+_WRITTEN_DOWN: Final = frozenset({Record, Announce, Conclude})
+"""Commands that do not touch the client or the backend."""
 
 
 class Books(Protocol):
@@ -138,6 +143,15 @@ class Alarm:
             self._handle = None
 
 
+class _Response(web.StreamResponse):
+    """A response whose head may wait for the first bytes of its body, to go out with them."""
+
+    def __init__(self, status: int, lines: CIMultiDict[str], *, at_once: bool) -> None:
+        super().__init__(status=status, headers=lines)
+        # aiohttp's own name for it; with one that does not know it the head goes out alone, as it always did.
+        self._send_headers_immediately = at_once
+
+
 class Driver:
     """Drives one exchange for one client.
 
@@ -209,16 +223,31 @@ class Driver:
         exchange, clock = self._exchange, self._clock
         now = clock.now()
         commands = exchange.handle(Start(), now)
+        last: list[Command] = []
         while True:
             alarm.writing_since = now.monotonic
-            self._batch = iter(commands)
+            self._batch = chain(commands, last)
+            held = b""
             for command in self._batch:
                 # The hot path first: after the commit nearly every command is this one.
                 if type(command) is SendBody:
                     assert self._response is not None, "a body comes after its head"
-                    await self._response.write(command.data)
+                    if held:
+                        await self._response.write(held)
+                    held = command.data
+                elif type(command) is Finish:
+                    assert self._response is not None, "the end comes after the head"
+                    # The last bytes and the end in one write.
+                    rest, held = held, b""
+                    await self._response.write_eof(rest)
                 else:
-                    await self._obey(command, commands, tasks)
+                    if held and type(command) not in _WRITTEN_DOWN:
+                        assert self._response is not None, "a body comes after its head"
+                        await self._response.write(held)
+                        held = b""
+                    await self._obey(command, commands if command in commands else last, tasks)
+            if held and self._response is not None:
+                await self._response.write(held)
             alarm.writing_since = None
             if self._concluded:
                 return
@@ -231,7 +260,11 @@ class Driver:
                 # Nothing more comes of it: during a wait its end would be read again and again.
                 await self._close_attempt()
             now = clock.now()
-            commands = exchange.handle(event, now)
+            commands, last = exchange.handle(event, now), []
+            if type(event) is BodyReceived and self._attempt is not None and (ended := self._attempt.ended()):
+                # The end came with the last bytes: both are told to the client in one go.
+                await self._close_attempt()
+                last = exchange.handle(ended, now)
 
     async def _next_event(self, alarm: Alarm) -> Event:
         if self._attempt is not None and self._head is None:
@@ -262,21 +295,19 @@ class Driver:
                 await self._close_attempt()
             case SendHead(status=status, headers=headers):
                 await self._begin(status, headers, batch)
-            case Finish():
-                assert self._response is not None, "the end comes after the head"
-                await self._response.write_eof()
             case Abort():
                 self._drop_client()
-            case SendBody() | Record() | Announce() | Conclude():
+            case SendBody() | Finish() | Record() | Announce() | Conclude():
                 self._write_down(command)
 
     async def _begin(self, status: int, headers: Headers, batch: list[Command]) -> None:
         lines: CIMultiDict[str] = CIMultiDict(headers)
-        if any(isinstance(command, Finish) for command in batch) and "content-length" not in lines:
-            size = sum(len(command.data) for command in batch if isinstance(command, SendBody))
+        size = sum([len(command.data) for command in batch if type(command) is SendBody])
+        ends = any(type(command) is Finish for command in batch)
+        if ends and "content-length" not in lines:
             lines["content-length"] = str(size)
         lines.setdefault("server", "claude-failover")
-        self._response = web.StreamResponse(status=status, headers=lines)
+        self._response = _Response(status, lines, at_once=not (size or ends))
         await self._response.prepare(self._request)
 
     async def _close_attempt(self) -> None:

@@ -42,6 +42,9 @@ UPLOAD: Final = 120.0
 MAX_EXCHANGES: Final = 4096
 """Requests in flight; each takes two descriptors."""
 
+NAMES: Final = 64
+"""Names of requests made at once."""
+
 
 @dataclass(slots=True, eq=False)
 class Generation:
@@ -78,6 +81,14 @@ class DataPort:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self._names: list[str] = []
+
+    def _name(self) -> str:
+        """Name a request. Many are made at once: each visit to the kernel costs as much as twenty names."""
+        if not self._names:
+            dice = secrets.token_hex(10 * NAMES)
+            self._names = [f"cfr_{dice[at : at + 20]}" for at in range(0, len(dice), 20)]
+        return self._names.pop()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request."""
@@ -132,7 +143,7 @@ class DataPort:
         body = await _read_body(request)
         if isinstance(body, web.Response):
             return body
-        client = ClientRequest(f"cfr_{secrets.token_hex(10)}", request.raw_path, lines, body)
+        client = ClientRequest(self._name(), request.raw_path, lines, body)
         # From here on the body belongs to the exchange, which lets go of it at the commit: a thousand streams
         # must not hold a thousand bodies.
         flight = _Flight(client)

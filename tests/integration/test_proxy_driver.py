@@ -304,6 +304,9 @@ class Waits:
         data = self._reads.pop(0) if self._reads else None
         return AttemptEnded(0) if data is None else BodyReceived(0, data)
 
+    def ended(self) -> AttemptEnded | None:
+        return None
+
     async def close(self) -> None:
         pass
 
