@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -15,28 +15,30 @@ class Bounded(Generic[K, V]):
     Values are never ``None``: :meth:`get` answers that for "not here".
     """
 
+    peek: Callable[[K], V | None]
+    """Look up without counting it as use: for reads that must change nothing. The dict's own method: a request
+    asks more than ten times."""
+
     def __init__(self, most: int) -> None:
         self._most = most
         self._entries: dict[K, V] = {}
+        self.peek = self._entries.get
 
     def get(self, key: K) -> V | None:
         """Look up, and count it as use."""
-        if key not in self._entries:
-            return None
-        value = self._entries.pop(key)
-        self._entries[key] = value
+        entries = self._entries
+        value = entries.pop(key, None)
+        if value is not None:
+            entries[key] = value
         return value
-
-    def peek(self, key: K) -> V | None:
-        """Look up without counting it as use: for reads that must change nothing."""
-        return self._entries.get(key)
 
     def put(self, key: K, value: V) -> None:
         """Set, forgetting the oldest beyond the bound."""
-        self._entries.pop(key, None)
-        self._entries[key] = value
-        while len(self._entries) > self._most:
-            del self._entries[next(iter(self._entries))]
+        entries = self._entries
+        entries.pop(key, None)
+        entries[key] = value
+        while len(entries) > self._most:
+            del entries[next(iter(entries))]
 
     def pop(self, key: K) -> V | None:
         """Remove and return."""

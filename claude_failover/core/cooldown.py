@@ -139,6 +139,8 @@ class Cooldowns:
 
     def gating(self, backend: BackendName, model: str, family: str | None) -> list[Cooldown]:
         """The cooldowns that a request for *model* meets at *backend*."""
+        if not self._standing:
+            return []  # nearly always, and asked several times for every request
         keys = [Key(backend, Scope.BACKEND), Key(backend, Scope.MODEL, model)]
         if family is not None:
             keys.append(Key(backend, Scope.FAMILY, family))
@@ -178,7 +180,7 @@ class Cooldowns:
         out: list[Transition] = []
         if verdict.outcome is Outcome.FAMILY_LIMIT:
             # A family's window is only reported when the plan's own windows allow (claude.md 3.4).
-            out += self._end([h for h in held if h.key.scope is Scope.BACKEND], {Outcome.PLAN_LIMIT})
+            out += self._end(tuple(h for h in held if h.key.scope is Scope.BACKEND), {Outcome.PLAN_LIMIT})
         standing = self._standing.peek(key)
         if standing is None and not self._detected(where, now):
             return out
@@ -207,11 +209,11 @@ class Cooldowns:
         self._standing.put(key, begun)
         return [*out, _started(begun)]
 
-    def served(self, held: Iterable[Held]) -> list[Transition]:
+    def served(self, held: tuple[Held, ...]) -> list[Transition]:
         """An attempt sent in spite of these brought content: they are over."""
         return self._end(held)
 
-    def released(self, held: Iterable[Held], owner: int, now: Instant, *, pause: bool) -> None:
+    def released(self, held: tuple[Held, ...], owner: int, now: Instant, *, pause: bool) -> None:
         """An attempt ended that says nothing about the limit.
 
         Args:
@@ -288,11 +290,13 @@ class Cooldowns:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _current(self, held: Iterable[Held]) -> list[Cooldown]:
+    def _current(self, held: tuple[Held, ...]) -> list[Cooldown]:
+        if not held:
+            return []
         found = ((self._standing.peek(h.key), h.generation) for h in held)
         return [gate for gate, generation in found if gate is not None and gate.generation == generation]
 
-    def _end(self, held: Iterable[Held], only: set[Outcome] | None = None) -> list[Transition]:
+    def _end(self, held: tuple[Held, ...], only: set[Outcome] | None = None) -> list[Transition]:
         out = []
         for gate in self._current(held):
             if only is None or gate.outcome in only:

@@ -51,6 +51,8 @@ class Memory:
 
     def recall(self, backend: BackendName, model: str, family: str | None, now: Epoch) -> ErrorAnswer | None:
         """The limit of that backend that still holds for this model and ends last: told for it, or reaching it."""
+        if not self._limits:
+            return None
         holding = [
             (until, answer)
             for (name, told_for), answer in self._limits.items()

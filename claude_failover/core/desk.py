@@ -84,6 +84,8 @@ class Desk:
     rng: random.Random
     spend: Spend | None
     gates: Gates = field(init=False)
+    order: tuple[BackendName, ...] = field(init=False)
+    """The configured backends, the most preferred first."""
     network: Network = field(default_factory=Network)
     dwells: Dwells = field(default_factory=Dwells)
     conversations: Conversations = field(default_factory=Conversations)
@@ -102,11 +104,12 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.gates = Gates(self.settings, self.rng)
+        self.order = tuple(backend.name for backend in self.settings.backends)
 
     @property
     def names(self) -> frozenset[BackendName]:
         """The configured backends."""
-        return frozenset(backend.name for backend in self.settings.backends)
+        return frozenset(self.order)
 
     @property
     def longest(self) -> Seconds:
@@ -164,10 +167,11 @@ class Desk:
 
     def returned(self, spot: Spot, now: Instant) -> list[Transition]:
         """Traffic goes back to a backend that it had left, if nothing stands in the way any more."""
+        if not self.dwells.is_away(spot.backend, spot.model):
+            return []
         if self.gates.look(spot, now).gate is not Gate.AVAILABLE or self.dwelling(spot.backend, spot.model, now):
             return []
-        if not self.dwells.back(spot.backend, spot.model, now):
-            return []
+        self.dwells.back(spot.backend, spot.model, now)
         self.begin_ramp(spot.backend, spot.model, now.monotonic)
         return [Transition(TransitionKind.RETURNED, spot.backend, spot.model, detail="recovered")]
 
@@ -176,6 +180,7 @@ class Desk:
     def configure(self, settings: Settings) -> list[Transition]:
         """Take a new configuration."""
         self.settings = settings
+        self.order = tuple(backend.name for backend in settings.backends)
         self.gates.configure(settings)
         self.dwells.forget(self.names)
         for name in [name for name in self.extra_usage if name not in self.names]:

@@ -73,6 +73,11 @@ class Dwells:
         place = self._places.peek((backend, model))
         return Reason.COOLDOWN if place is None else place.reason
 
+    def is_away(self, backend: BackendName, model: str) -> bool:
+        """Whether new requests have left it, and are not back."""
+        place = self._places.peek((backend, model))
+        return place is not None and place.away is not None
+
     def back(self, backend: BackendName, model: str, now: Instant) -> bool:
         """New requests go there again; false if they never left."""
         place = self._places.get((backend, model))

@@ -52,6 +52,10 @@ class Estimates(Mapping[BackendName, int]):
             self._known[name] = self._work_out(backend, self._bound)
         return self._known[name]
 
+    def __contains__(self, name: object) -> bool:
+        # The inherited one works the amount out to see whether there is one.
+        return name in self._backends
+
     def free(self) -> None:
         """Let go of the request's body: nothing is asked after the commit."""
         self._body = b""
@@ -155,6 +159,8 @@ def free(facts: RequestFacts) -> None:
 def at(facts: RequestFacts, started: Instant, now: Instant, most: float = float("inf")) -> RequestFacts:
     """The same facts with what is left of the client's patience, of *most* seconds since *started* at the most."""
     left = max(0.0, min(facts.patience, most) - (now.monotonic - started.monotonic))
+    if left == facts.patience:
+        return facts  # as at every start
     return replace(facts, patience=Seconds(left))
 
 

@@ -80,7 +80,13 @@ class Look:
     @property
     def passes(self) -> bool:
         """Whether a request may go."""
-        return self.gate in {Gate.AVAILABLE, Gate.READY}
+        return self.gate in _PASSABLE
+
+
+_PASSABLE: Final = frozenset({Gate.AVAILABLE, Gate.READY})
+
+_CLEAR: Final = Look(Gate.AVAILABLE)
+"""What nearly every look finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +142,18 @@ class Gates:
         block = self._blocks.get(spot.backend)
         if block is not None and not (block.until and block.until.over(now)):
             return _blocked(block, now)
-        for model in (ANY_MODEL, spot.model):
-            denied = self._denied.peek((spot.backend, model))
-            if denied is not None:
-                return Look(Gate.DENIED, Seconds(math.inf), reason=Reason.DENIED, why=denied)
+        denied = self._denial(spot)
+        if denied is not None:
+            return Look(Gate.DENIED, Seconds(math.inf), reason=Reason.DENIED, why=denied)
         cooling = self.cooldowns.gating(spot.backend, spot.model, spot.family)
         breaker = self._breakers.peek((spot.backend, spot.model))
+        if breaker is not None and breaker.state is State.CLOSED:
+            breaker = None
+        if not cooling and breaker is None:
+            return _CLEAR
         looks = [self._cooling(gate, now) for gate in cooling]
-        if breaker is not None and breaker.readiness(now.monotonic) is not Readiness.CLOSED:
+        if breaker is not None:
             looks.append(self._breaking(breaker, now))
-        if not looks:
-            return Look(Gate.AVAILABLE)
         worst = max(looks, key=lambda look: (not look.passes, look.wait))
         until = max((look.until for look in looks if look.until is not None), default=None)
         return replace(worst, until=until, may_be_early=all(look.may_be_early for look in looks if not look.passes))
@@ -193,12 +200,15 @@ class Gates:
         """
         out = self.cooldowns.served(entry.held)
         self.cooldowns.worked(spot.backend, spot.model)
-        self._denied.pop((spot.backend, spot.model))
-        self._denied.pop((spot.backend, ANY_MODEL))
+        if self._denied:
+            self._denied.pop((spot.backend, spot.model))
+            self._denied.pop((spot.backend, ANY_MODEL))
         # A block stays: an old connection may go on serving while new ones meet a wrong certificate.
         breaker = self._breaker(spot)
         end = breaker.succeeded if complete else breaker.served
         changes = end(entry.grant, now.monotonic)
+        if not changes and not entry.held:
+            return entry, out
         grant = breaker.grant(entry.owner) if changes else entry.grant
         return Entry(entry.owner, grant, (), entry.probe), [*out, *self._told(spot, changes, now)]
 
@@ -293,6 +303,13 @@ class Gates:
         return next((b.kind for b in self._settings.backends if b.name == backend), Kind.ANTHROPIC)
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _denial(self, spot: Spot) -> str | None:
+        """Why the model is denied there; ``None`` if it is not."""
+        if not self._denied:
+            return None
+        everything = self._denied.peek((spot.backend, ANY_MODEL))
+        return everything if everything is not None else self._denied.peek((spot.backend, spot.model))
 
     def _breaker(self, spot: Spot) -> Breaker:
         key = (spot.backend, spot.model)

@@ -53,6 +53,8 @@ class Network:
             Whether this ended being offline, and the suspicions against others that it proves.
         """
         self._unreachable.pop(backend, None)
+        if not self.offline and not self._suspicions:
+            return False, []
         ended, self.offline = self.offline, False
         proven = [s for s in self._suspicions if s.spot.backend != backend and now - s.at <= SUSPECT_FOR]
         self._suspicions.clear()

@@ -12,7 +12,7 @@ from claude_failover.core.models import Unmapped
 from claude_failover.core.policy import Go, RequestFacts, Try
 from claude_failover.core.request import Peek
 from claude_failover.core.settings import Backend
-from claude_failover.core.types import BackendName, Instant, Kind
+from claude_failover.core.types import BackendName, Instant, Kind, Surface
 
 
 def open_attempt(
@@ -36,34 +36,49 @@ def open_attempt(
     if backend is None:
         return "it was configured after this request began"
     if backend.kind is Kind.BEDROCK:
-        attempt = _to_bedrock(backend, go, request, peek, known, counsel, index, now)
+        attempt = _to_bedrock(backend, go, request, peek, known, counsel, tries, index, now)
     else:
-        attempt = _to_primary(backend, go, request, peek, known, index, now)
-    if isinstance(attempt, str):
-        return attempt
-    told = [one.verdict.clock_skew for one in tries if one.backend == go.backend]
-    skews = [skew for skew in told if skew is not None]
-    assert attempt.command is not None, "a new attempt has its command"
-    command = attempt.command
-    attempt.command = OpenAttempt(
+        attempt = _to_primary(backend, go, request, peek, known, tries, index, now)
+    if not isinstance(attempt, str):
+        attempt.paid = paid.get(backend.name, False)
+    return attempt
+
+
+def _command(
+    backend: Backend,
+    go: Go,
+    out: UpstreamRequest,
+    tries: Sequence[Try],
+    index: int,
+    surface: Surface | None = None,
+) -> OpenAttempt:
+    skews = [
+        one.verdict.clock_skew for one in tries if one.backend == go.backend and one.verdict.clock_skew is not None
+    ]
+    return OpenAttempt(
         attempt=index,
         backend=backend.name,
         kind=backend.kind,
-        request=command.request,
-        surface=command.surface,
+        request=out,
+        surface=surface,
         fresh=go.fresh,
         refresh_credentials=go.refresh_credentials,
         clock_skew=skews[-1] if skews else None,
     )
-    attempt.paid = paid.get(backend.name, False)
-    return attempt
 
 
 def _to_primary(
-    backend: Backend, go: Go, request: ClientRequest, peek: Peek, known: RequestFacts, index: int, now: Instant
-) -> Attempt | str:
+    backend: Backend,
+    go: Go,
+    request: ClientRequest,
+    peek: Peek,
+    known: RequestFacts,
+    tries: Sequence[Try],
+    index: int,
+    now: Instant,
+) -> Attempt:
     out = UpstreamRequest("POST", request.target, request.headers, request.body, streaming=peek.stream)
-    command = OpenAttempt(index, backend.name, backend.kind, out)
+    command = _command(backend, go, out, tries, index)
     return Attempt(
         index,
         backend,
@@ -85,6 +100,7 @@ def _to_bedrock(
     peek: Peek,
     known: RequestFacts,
     counsel: Counsel,
+    tries: Sequence[Try],
     index: int,
     now: Instant,
 ) -> Attempt | str:
@@ -95,7 +111,7 @@ def _to_bedrock(
     made = translate.to_bedrock(request, peek, target, surface, backend, counsel.denials)
     if isinstance(made, Untranslatable):
         return made.why
-    command = OpenAttempt(index, backend.name, backend.kind, made.request, surface)
+    command = _command(backend, go, made.request, tries, index, surface)
     return Attempt(
         index,
         backend,

@@ -52,6 +52,8 @@ class Overrides:
 
     def expire(self, now: Instant) -> list[Transition]:
         """End what is over."""
+        if not self._orders:
+            return []
         return [
             _ended(order, "its time is over")
             for key, order in self._orders.items()
@@ -60,6 +62,8 @@ class Overrides:
 
     def find(self, model: str, now: Instant) -> Override | None:
         """The order that holds for *model*: its own before the general one."""
+        if not self._orders:
+            return None
         for key in (model, ALL):
             order = self._orders.peek(key)
             if order is not None and not (order.until is not None and order.until.over(now)):

@@ -26,6 +26,7 @@ AFTER_STOP: Final = Seconds(5.0)
 NON_STREAMING_FIRST_BYTE: Final = Seconds(600.0)
 """A non-streaming answer sends no head before it is complete; the client's own limit is 600 s (API_TIMEOUT_MS)."""
 
+_PLANS: Final = frozenset({Outcome.PLAN_LIMIT, Outcome.FAMILY_LIMIT})
 
 WAIT_SHARE: Final = 2 / 3
 """Of ``hold_max`` what waits may use: the rest is for the answer to the attempt that follows the last one."""
@@ -86,7 +87,7 @@ def for_waits(counsel: Counsel, known: RequestFacts, tries: Sequence[Try], now: 
     """
     if not may_tell:
         return float("inf")
-    met = any(one.verdict.outcome in {Outcome.PLAN_LIMIT, Outcome.FAMILY_LIMIT} for one in tries)
+    met = bool(tries) and any(one.verdict.outcome in _PLANS for one in tries)
     if met or reply.remembered(counsel, known, now) is not None:
         return counsel.settings.stream.hold_max * WAIT_SHARE
     return float("inf")

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 from claude_failover.core import feedback, retries, route, views
 from claude_failover.core.decision import Decision, Go, Hold, Permit, RequestFacts, Stop, Try
 from claude_failover.core.desk import Desk, Flight, Spend
-from claude_failover.core.gates import Gate
+from claude_failover.core.gates import Gate, Spot
 from claude_failover.core.question import PASSING_BY, Question, only_there
 from claude_failover.core.retries import Again
 from claude_failover.core.settings import Settings
@@ -96,7 +96,7 @@ class Policy:
         decision = self._decide(facts, tries, now, said)
         if isinstance(decision, Stop):
             self._desk.plans.pop(facts.exchange)
-        return replace(decision, transitions=tuple(said))
+        return replace(decision, transitions=tuple(said)) if said else decision
 
     def _decide(self, facts: RequestFacts, tries: Sequence[Try], now: Instant, said: list[Transition]) -> Decision:
         final = self._final(tries)
@@ -276,11 +276,9 @@ class Policy:
             if now.monotonic < opens <= now.monotonic + q.facts.patience:
                 return Hold(opens, f"traffic moves to {backend} step by step")
         reservation = None
-        estimate = q.facts.estimates.get(backend)
-        if desk.spend is not None and estimate is not None:
-            answer = desk.spend.reserve(
-                estimate, now, session=q.facts.session, session_limit_nusd=q.facts.session_limit_nusd
-            )
+        if desk.spend is not None and backend in q.facts.estimates:
+            estimate, session = q.facts.estimates[backend], q.facts.session
+            answer = desk.spend.reserve(estimate, now, session=session, session_limit_nusd=q.facts.session_limit_nusd)
             if isinstance(answer, Refusal):
                 q.refused[backend] = answer
                 q.said.extend(answer.announce)
@@ -295,17 +293,17 @@ class Policy:
         )  # fmt: skip
         desk.take_off(Flight(permit, spot, entry))
         if not q.route.forced and q.facts.stays is None:
-            self._note_moves(q, backend)
+            self._note_moves(q, spot)
         return Go(backend, reason, permit, detail=detail)
 
-    def _note_moves(self, q: Question, backend: BackendName) -> None:
+    def _note_moves(self, q: Question, spot: Spot) -> None:
         """Remember which backends new requests have left for this one, or that they are back."""
         desk, model, now = self._desk, q.facts.model, q.now
-        for before in q.route.base[: q.route.base.index(backend)]:
+        for before in q.route.base[: q.route.base.index(spot.backend)]:
             look = desk.gates.look(q.spot(before), now)
             if not look.passes and desk.dwells.leave(before, model, look.reason, now):
-                desk.begin_ramp(backend, model, now.monotonic)
-        q.said.extend(desk.returned(q.spot(backend), now))
+                desk.begin_ramp(spot.backend, model, now.monotonic)
+        q.said.extend(desk.returned(spot, now))
 
     def _is_offline(self, q: Question) -> bool:
         """Whether no candidate could be reached; for a request that may go anywhere this is the daemon's state."""

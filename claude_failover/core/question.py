@@ -71,14 +71,17 @@ class Question:
 
     def look(self, backend: BackendName) -> Look:
         """What stands in the way there."""
-        if backend not in self.looks:
-            self.looks[backend] = self.desk.gates.look(self.spot(backend), self.now)
-        return self.looks[backend]
+        found = self.looks.get(backend)
+        if found is None:
+            found = self.looks[backend] = self.desk.gates.look(self.spot(backend), self.now)
+        return found
 
     def untried(self, backend: BackendName) -> bool:
         """Whether *backend* can still make a difference."""
+        if not self.tries:
+            return backend not in self.refused
         kind = self.desk.gates.kind
-        if self.tries and only_there(self.tries[-1].verdict) and kind(backend) is kind(self.tries[-1].backend):
+        if only_there(self.tries[-1].verdict) and kind(backend) is kind(self.tries[-1].backend):
             return False  # What Bedrock refuses here, Bedrock refuses elsewhere.
         return backend not in self.tried and backend not in self.refused
 

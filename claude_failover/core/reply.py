@@ -228,7 +228,7 @@ def _may_be_shown(verdict: Verdict) -> bool:
 def remembered(counsel: Counsel, facts: RequestFacts, now: Instant) -> ErrorAnswer | None:
     """What the first Claude API that this request could have gone to said last; forced elsewhere, it says nothing."""
     for backend in counsel.settings.backends:
-        if backend.kind is Kind.ANTHROPIC and facts.forced in {None, backend.name}:
+        if backend.kind is Kind.ANTHROPIC and (facts.forced is None or facts.forced == backend.name):
             answer = counsel.memory.recall(backend.name, facts.model, facts.family, now.wall)
             if answer is not None:
                 return answer

@@ -39,10 +39,10 @@ def find(desk: Desk, facts: RequestFacts, now: Instant) -> Route | Stop:
     forced = _forced(desk, facts, now)
     if forced is not None:
         return forced
-    names = tuple(backend.name for backend in settings.backends)
+    names = desk.order
     if facts.model in settings.fallbacks:
         names = tuple(dict.fromkeys((primary, *settings.fallbacks[facts.model])))
-    base = tuple(name for name in names if name not in facts.unservable)
+    base = tuple(name for name in names if name not in facts.unservable) if facts.unservable else names
     if not base:
         reasons = "; ".join(f"{name}: {why}" for name, why in facts.unservable.items())
         return Stop(f"no backend can serve this request ({reasons})")
@@ -80,5 +80,7 @@ def _for_conversation(desk: Desk, facts: RequestFacts, base: tuple[BackendName, 
         home = None
     if avoids not in base:
         avoids = None
+    if home is None and avoids is None:
+        return Route(base, base)
     order = tuple(sorted(base, key=lambda name: (name == avoids, name != home)))
     return Route(order, base, home=home, avoids=avoids)

@@ -27,6 +27,10 @@ def test_a_limit_is_told_again_while_it_holds() -> None:
     assert memory.recall(CLAUDE, "sonnet", "sonnet", NOW) is None
 
 
+def test_who_was_told_nothing_remembers_nothing() -> None:
+    assert Memory().recall(CLAUDE, "opus", "opus", NOW) is None
+
+
 def test_a_limit_without_an_end_is_not_told_again() -> None:
     memory = Memory()
     memory.keep("opus", limit(None))

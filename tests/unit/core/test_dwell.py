@@ -58,6 +58,17 @@ def test_one_that_was_never_left_cannot_be_returned_to() -> None:
     assert w.remaining() == 0.0
 
 
+def test_whether_one_was_left_is_known_until_its_return() -> None:
+    w = World()
+    assert not w.dwells.is_away(CLAUDE, M)
+    w.leave()
+    w.clock.advance(3600.0)
+    assert w.dwells.is_away(CLAUDE, M)
+    assert not w.dwells.is_away(BEDROCK, M)
+    w.back()
+    assert not w.dwells.is_away(CLAUDE, M)
+
+
 def test_flapping_doubles_the_stay_up_to_a_quarter_of_an_hour() -> None:
     w = World()
     stays = []

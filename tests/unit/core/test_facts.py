@@ -69,6 +69,8 @@ def test_only_what_we_decide_to_spend_is_reserved() -> None:
     theirs = Settings(backends=(Backend(CLAUDE, Kind.ANTHROPIC, credential="client"), Settings().backends[1]))
     assert list(gathered((), settings=theirs).estimates) == [BEDROCK]
     assert gathered(paid=FREE).estimates == {}
+    assert BEDROCK in gathered().estimates
+    assert CLAUDE not in gathered().estimates
     assert gathered(settings=Settings(cost_tracking=CostTracking(enabled=False))).estimates == {}
 
 
@@ -133,6 +135,8 @@ def test_patience_wears_out() -> None:
     world = World()
     began = world.clock.now()
     found = RequestFacts("x", MODEL, patience=Seconds(100.0))
+    assert facts.at(found, began, began) is found
+    assert facts.at(found, began, began, most=10.0).patience == 10.0
     assert facts.at(found, began, world.clock.advance(30.0)).patience == 70.0
     assert facts.at(found, began, world.clock.advance(300.0)).patience == 0.0
 

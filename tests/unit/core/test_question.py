@@ -50,6 +50,12 @@ def test_all_steps_of_a_decision_see_the_same_world() -> None:
     assert w.ask().look(CLAUDE).gate is Gate.BLOCKED
 
 
+def test_before_the_first_attempt_only_money_speaks_against_a_backend() -> None:
+    q = World().ask()
+    q.refused[EU] = Refusal(1, 1, Epoch(0.0))
+    assert [q.untried(name) for name in ALL] == [True, True, False]
+
+
 def test_what_was_tried_or_refused_makes_no_difference_any_more() -> None:
     q = World().ask(tried(CLAUDE))
     q.refused[EU] = Refusal(1, 1, Epoch(0.0))
