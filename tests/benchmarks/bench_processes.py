@@ -15,6 +15,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from claude_failover.clock import pause
+from claude_failover.core.types import Seconds
 
 HERE = Path(__file__).parent
 CORES = sorted(os.sched_getaffinity(0))
@@ -149,21 +153,23 @@ def nginx(to: int) -> Iterator[Running]:
             [*pinned(PROXY_CORE), nginx_binary, "-c", str(configuration)], stderr=subprocess.DEVNULL
         )
         try:
-            _wait_for(port)
+            wait_for(port, child)
             yield Running(child.pid, port, {})
         finally:
             child.terminate()
             child.wait(10)
 
 
-def _wait_for(port: int) -> None:
-    for _ in range(200):
+def wait_for(port: int, child: subprocess.Popen[Any], seconds: float = 20.0) -> None:
+    """Until somebody listens there."""
+    for _ in range(int(seconds / 0.1)):
         with socket.socket() as probe:
             probe.settimeout(0.1)
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        subprocess.run(["sleep", "0.05"], check=False)
-    raise AssertionError(f"nobody listens on {port}")
+        assert child.poll() is None, f"it ended with {child.returncode}"
+        pause(Seconds(0.1))
+    raise AssertionError(f"nobody listens after {seconds:.0f} s")
 
 
 CONFIG = """

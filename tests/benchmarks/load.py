@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import sys
 import time
 from array import array
@@ -138,13 +139,17 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none of asyncio's classes.
         self.transport = cast("asyncio.Transport", transport)
+        if self._plan.slow:
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.status = f"cut after {self.status}" if self._head else "cut"
         self._finish(good=False)
 
     async def ask(self, data: bytes) -> bool:
-        assert self.transport is not None
+        if self.transport is None or self.closed:
+            self.status = "closed unasked"
+            return False
         self._have = bytearray()
         self._head = False
         self.status = ""
