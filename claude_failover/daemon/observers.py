@@ -21,6 +21,9 @@ from claude_failover.daemon.late import LateMetrics
 if TYPE_CHECKING:
     from claude_failover.daemon.life import Daemon
 
+_OF_RECORDS: Final = frozenset({"exchange.ended", "attempt.ended"})
+"""Events of which the metrics and the alerts have had the record."""
+
 _OF_CREDENTIALS: Final = frozenset({"credential.failed", "credential.refreshed"})
 
 
@@ -58,6 +61,8 @@ class Observers:
 
     def _count(self, event: events.Event) -> None:
         """Tell the metrics and the alerts; of credentials, whose they are."""
+        if event.name in _OF_RECORDS:
+            return
         for one in self._told(event):
             self.metrics(one)
             self.desk(one)

@@ -262,8 +262,9 @@ class Driver:
             now = clock.now()
             commands, last = exchange.handle(event, now), []
             if type(event) is BodyReceived and self._attempt is not None and (ended := self._attempt.ended()):
-                # The end came with the last bytes: both are told to the client in one go.
-                await self._close_attempt()
+                # The end came with the last bytes: both are told to the client in one go. Nothing is left to close,
+                # and nothing may be awaited before what was decided is in the batch.
+                self._attempt = None
                 last = exchange.handle(ended, now)
 
     async def _next_event(self, alarm: Alarm) -> Event:

@@ -232,6 +232,7 @@ class Wire:
         self._proxy = proxy
         self._pooled: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
+        self._asking: aiohttp.ClientRequest | None = None
 
     def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
         if fresh:
@@ -302,19 +303,22 @@ class Wire:
             raise
         return line
 
+    def _ask_for(self) -> aiohttp.ClientRequest:
+        """What a connector wants to know: where to, and how. Nothing of this object goes out but CONNECT."""
+        return aiohttp.ClientRequest(
+            "POST",
+            URL(self.origin),
+            skip_auto_headers=_NOTHING_OF_YOUR_OWN,
+            ssl=self._tls,
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_headers=self._proxy.headers if self._proxy else None,
+        )
+
     async def _connection(self, connector: aiohttp.BaseConnector | None) -> aiohttp.connector.Connection:
         """Take a connection out of the pool, or make one."""
         assert connector is not None, "a session has one until it is closed"
+        asking = self._asking = self._asking or self._ask_for()
         while True:
-            # Nothing of this object goes out but CONNECT: it says where to, and how.
-            asking = aiohttp.ClientRequest(
-                "POST",
-                URL(self.origin),
-                skip_auto_headers=_NOTHING_OF_YOUR_OWN,
-                ssl=self._tls,
-                proxy=self._proxy.url if self._proxy else None,
-                proxy_headers=self._proxy.headers if self._proxy else None,
-            )
             try:
                 connection = await connector.connect(asking, [], self._timeout)
             except (aiohttp.ClientError, TimeoutError):
