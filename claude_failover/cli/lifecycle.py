@@ -11,6 +11,7 @@ from claude_failover.cli import invocation as cli
 from claude_failover.cli.durations import parse_duration
 from claude_failover.cli.invocation import say
 from claude_failover.cli.presence import bring_up, start_in_background, stay, take_down
+from claude_failover.cli.spawn import PATIENCE
 from claude_failover.control import claim
 from claude_failover.core.types import Seconds
 from claude_failover.errors import EXIT_OK, DaemonNotRunning
@@ -59,17 +60,25 @@ def restart(
 ) -> int:
     """Stop the daemon and start it again.
 
-    Stops as `stop` does; starts it too if it did not run. After an upgrade this is what brings the new version into
-    force. A wrong configuration is told before anything is stopped.
+    Stops as `stop` does; starts it too if it did not run; a service stays one. After an upgrade this is what brings
+    the new version into force. A wrong configuration is told before anything is stopped.
     """
-    from claude_failover.config_load import load  # noqa: PLC0415 - the others do without YAML
+    from claude_failover.cli import service  # noqa: PLC0415 - the others do without both
+    from claude_failover.config_load import load  # noqa: PLC0415
 
     invocation = cli.of(context)
     load(invocation.chosen)
-    if claim.holder(invocation.paths.lock) is not None:
+    pid = claim.holder(invocation.paths.lock)
+    managed = bool(pid) and service.keeps(pid or 0)
+    if pid is not None:
         with contextlib.suppress(DaemonNotRunning):  # it ended by itself meanwhile
             take_down(invocation, _drain(drain), now=now)
-    bring_up(invocation)
+    if managed:
+        service.start_again()
+        ping = invocation.client(patience=PATIENCE).ping()
+        say(f"claude-failover runs: pid {ping.pid}, {ping.listen}, kept by the service manager")
+    else:
+        bring_up(invocation)
     return EXIT_OK
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -133,6 +134,24 @@ def _start_commands(path: Path) -> list[list[str]]:
     if sys.platform == "darwin":
         return [["launchctl", "bootstrap", f"gui/{os.getuid()}", str(path)]]
     return [["systemctl", "--user", "daemon-reload"], ["systemctl", "--user", "enable", "--now", units.UNIT]]
+
+
+def keeps(pid: int) -> bool:
+    """Whether the service manager is the one that runs the daemon *pid*, and would bring it back."""
+    if not unit_file(os.environ, Path.home()).exists():
+        return False
+    if sys.platform == "darwin":
+        said = _ask("launchctl", "print", f"gui/{os.getuid()}/{units.LABEL}")
+        return re.search(rf"^\s*pid = {pid}$", said, re.MULTILINE) is not None
+    return _ask("systemctl", "--user", "show", units.UNIT, "--property=MainPID", "--value") == str(pid)
+
+
+def start_again() -> None:
+    """Have the service manager start the service that was stopped; with systemd it waits for its readiness."""
+    if sys.platform == "darwin":
+        _manage(["launchctl", "kickstart", f"gui/{os.getuid()}/{units.LABEL}"])
+    else:
+        _manage(["systemctl", "--user", "start", units.UNIT])
 
 
 def _stop_commands() -> list[list[str]]:
