@@ -17,7 +17,7 @@ from typing import Any, Final
 from claude_failover.core import bedrock_ids
 from claude_failover.core.capabilities import Capabilities, capabilities
 from claude_failover.core.settings import Backend
-from claude_failover.core.types import Surface
+from claude_failover.core.types import BackendName, Surface
 
 _SUFFIX = re.compile(r"\[[^\]]*\]$")
 _DATE = re.compile(r"-(?:\d{8}|latest)$")
@@ -81,6 +81,9 @@ class _Row:
 RESOLVED_MAX: Final = 256
 """Answers remembered: asked for every request, and a client may send any name."""
 
+NAME_MAX: Final = 200
+"""Characters of a name that is remembered."""
+
 
 class Catalog:
     """The table, the configuration and the discovered ids, as one answer."""
@@ -110,7 +113,8 @@ class Catalog:
             if fm_id := bedrock_ids.foundation_id(model):
                 self._discovered.setdefault(fm_id, set()).add(bedrock_ids.scope_of(model))
         self._overrides = {self._spelling(model): value for model, value in overrides.items()}
-        self._resolved: dict[tuple[str, Backend], Target | Unmapped] = {}
+        self._resolved: dict[tuple[str, BackendName], tuple[Backend, Target | Unmapped]] = {}
+        self._normal: dict[str, str] = {}
         self._declared = {value: model for model, value in self._overrides.items()}
 
     @classmethod
@@ -146,7 +150,14 @@ class Catalog:
 
         An id that nothing is known about comes back without its ``[…]`` suffix.
         """
-        return self._spelling(self._declared.get(_SUFFIX.sub("", model.strip()), model))
+        found = self._normal.get(model)
+        if found is None:
+            found = self._spelling(self._declared.get(_SUFFIX.sub("", model.strip()), model))
+            if len(self._normal) >= RESOLVED_MAX:
+                self._normal.clear()
+            if len(model) <= NAME_MAX:
+                self._normal[model] = found
+        return found
 
     def _spelling(self, model: str) -> str:
         bare = _SUFFIX.sub("", model.strip())
@@ -168,13 +179,15 @@ class Catalog:
 
     def resolve(self, model: str, backend: Backend) -> Target | Unmapped:
         """Find what to call on *backend* for the Claude model *model*."""
-        key = (model, backend)
-        found = self._resolved.get(key)
-        if found is None:
-            if len(self._resolved) >= RESOLVED_MAX:
-                self._resolved.clear()
-            found = self._resolved[key] = self._look_up(model, backend)
-        return found
+        # The backend is compared by identity: its dozen fields would be hashed for every request.
+        found = self._resolved.get((model, backend.name))
+        if found is not None and found[0] is backend:
+            return found[1]
+        if len(self._resolved) >= RESOLVED_MAX:
+            self._resolved.clear()
+        target = self._look_up(model, backend)
+        self._resolved[model, backend.name] = (backend, target)
+        return target
 
     def _look_up(self, model: str, backend: Backend) -> Target | Unmapped:
         bare = _SUFFIX.sub("", model.strip())

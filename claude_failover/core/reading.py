@@ -165,10 +165,11 @@ def relay(attempt: Attempt, data: bytes, now: Instant) -> tuple[bytes, Broken | 
     if attempt.deaf:
         return b"", None
     out, notable = attempt.reader.relay(data)
+    broken = _note(attempt, notable, now)[1] if notable else None
     if out:
         attempt.passed(out)
         attempt.usage.relayed(out)
-    return out, (_note(attempt, notable, now)[1] if notable else None)
+    return out, broken
 
 
 def _ends(event: AnswerEvent) -> bool:

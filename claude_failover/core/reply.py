@@ -70,8 +70,7 @@ def answer_head(kind: Kind, upstream: Headers, *, streaming: bool) -> Headers:
     know (claude.md 3.3).
     """
     if kind is Kind.ANTHROPIC:
-        drop = ("content-length",) if streaming else ()
-        return headers.without(headers.to_client(upstream), *drop)
+        return headers.to_client(upstream, whole=not streaming)
     head = SSE_HEAD if streaming else (("content-type", "application/json"),)
     ids = tuple(("request-id", value) for name, value in upstream if name.lower() in REQUEST_ID_HEADERS)
     return (*head, *ids[:1])
@@ -238,7 +237,7 @@ def remembered(counsel: Counsel, facts: RequestFacts, now: Instant) -> ErrorAnsw
 def _told(error: ErrorAnswer, kind: Kind) -> Chosen:
     """An upstream's error as the client gets it: the Claude API's byte for byte, Bedrock's in its shape."""
     status, lines, body = failures.present(kind, None, error.status, error.headers, error.body, error.verdict)
-    return Chosen(status, headers.without(headers.to_client(lines), "content-length"), body, error.backend)
+    return Chosen(status, headers.to_client(lines, whole=False), body, error.backend)
 
 
 def _up_to_date(told: Chosen, error: ErrorAnswer, now: Instant) -> Chosen:

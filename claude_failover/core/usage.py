@@ -133,8 +133,11 @@ class UsageCounter:
     def relayed(self, data: bytes) -> None:
         """Count SSE bytes that went to the client undecoded; the text in them is estimated.
 
-        An event name cut in two by a read is missed, which makes the estimate 118 bytes larger.
+        An event name cut in two by a read is missed, which makes the estimate 118 bytes larger. Behind a
+        ``message_stop`` that was counted for nobody asks for an estimate any more.
         """
+        if self._stopped and self._best:
+            return
         self._wire_bytes += len(data)
         self._deltas += data.count(_DELTA_MARK)
 
@@ -170,6 +173,8 @@ class UsageCounter:
 
         The larger number is the one that is counted: a limit must not be passed on a doubt.
         """
+        if not self._metrics:
+            return ""
         wrong = [
             f"{field} {self._best[field]} != {told}"
             for field, told in self._metrics.items()
@@ -192,17 +197,18 @@ class UsageCounter:
             self._take(message.usage)
 
     def _take(self, usage: _Usage) -> None:
-        for field, value in (
-            ("input", usage.input_tokens),
-            ("output", usage.output_tokens),
-            ("read", usage.cache_read_input_tokens),
-            ("write", usage.cache_creation_input_tokens),
-            ("write_5m", _within(usage.cache_creation, "ephemeral_5m_input_tokens")),
-            ("write_1h", _within(usage.cache_creation, "ephemeral_1h_input_tokens")),
-            ("searches", _within(usage.server_tool_use, "web_search_requests")),
-            ("thinking", _within(usage.output_tokens_details, "thinking_tokens")),
-        ):
-            _raise_to(self._best, field, value)
+        best = self._best
+        _raise_to(best, "input", usage.input_tokens)
+        _raise_to(best, "output", usage.output_tokens)
+        _raise_to(best, "read", usage.cache_read_input_tokens)
+        _raise_to(best, "write", usage.cache_creation_input_tokens)
+        if isinstance(usage.cache_creation, dict):
+            _raise_to(best, "write_5m", usage.cache_creation.get("ephemeral_5m_input_tokens"))
+            _raise_to(best, "write_1h", usage.cache_creation.get("ephemeral_1h_input_tokens"))
+        if isinstance(usage.server_tool_use, dict):
+            _raise_to(best, "searches", usage.server_tool_use.get("web_search_requests"))
+        if isinstance(usage.output_tokens_details, dict):
+            _raise_to(best, "thinking", usage.output_tokens_details.get("thinking_tokens"))
         if usage.inference_geo == "us":
             self._geo_us = True
         if usage.speed == "fast":
@@ -241,6 +247,8 @@ class UsageCounter:
             _raise_to(self._metrics, field, value)
 
     def _merged(self) -> dict[str, int]:
+        if not self._metrics:
+            return self._best
         return self._best | {field: max(told, self._best.get(field, 0)) for field, told in self._metrics.items()}
 
     def _seen_bytes(self) -> int:
@@ -261,11 +269,7 @@ def _count(value: Any) -> int | None:
     return value
 
 
-def _within(value: Any, key: str) -> Any:
-    return value.get(key) if isinstance(value, dict) else None
-
-
 def _raise_to(counts: dict[str, int], field: str, value: Any) -> None:
-    count = _count(value)
+    count = None if value is None else _count(value)
     if count is not None:
         counts[field] = max(counts.get(field, 0), count)

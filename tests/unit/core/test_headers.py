@@ -9,6 +9,7 @@ def test_the_first_value_counts_whatever_the_spelling() -> None:
     lines = (("X-A", "1"), ("x-a", "2"))
     assert headers.get(lines, "x-a") == "1"
     assert headers.get(lines, "x-b") is None
+    assert headers.get(lines, "x-aa") is None
 
 
 def test_to_the_primary_everything_goes_as_it_came_but_the_hop_and_ours() -> None:
@@ -65,6 +66,12 @@ def test_to_the_client_the_limits_and_ids_come_back() -> None:
         ("Set-Cookie", "a"),
         ("set-cookie", "b"),
         ("content-length", "3"),
+    )
+
+
+def test_a_body_that_is_not_relayed_whole_has_no_length() -> None:
+    assert headers.to_client((("Content-Length", "3"), ("request-id", "req_1")), whole=False) == (
+        ("request-id", "req_1"),
     )
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from claude_failover.core import bedrock_ids
 from claude_failover.core.capabilities import Binding, Capabilities
-from claude_failover.core.models import RESOLVED_MAX, Catalog, Entry, Target, Unmapped, generation
+from claude_failover.core.models import NAME_MAX, RESOLVED_MAX, Catalog, Entry, Target, Unmapped, generation
 from claude_failover.core.settings import Backend
 from claude_failover.core.types import BackendName, Kind, Surface
 
@@ -257,6 +257,24 @@ def test_the_table_is_consistent() -> None:
 )
 def test_a_generation_is_read_from_the_id(model: str, numbers: tuple[int, int] | None) -> None:
     assert generation(model) == numbers
+
+
+def test_spellings_are_remembered_in_a_bounded_number_and_of_a_bounded_length() -> None:
+    made = catalog()
+    assert made.normalise("opus") == made.normalise("opus") == "claude-opus-5-5"
+    long = "x" * (NAME_MAX + 1)
+    assert made.normalise(f"{long}[1m]") == made.normalise(f"{long}[1m]") == long
+    for number in range(RESOLVED_MAX):
+        assert made.normalise(f"made-up-{number}[1m]") == f"made-up-{number}"
+    assert made.normalise("opus") == "claude-opus-5-5"
+
+
+def test_an_answer_is_remembered_for_the_backend_that_was_asked_about() -> None:
+    """After a reload a backend of the same name may be in another region."""
+    made = catalog()
+    moved = replace(BEDROCK, region="eu-central-1", scope="eu")
+    assert target("claude-opus-5-5", BEDROCK, made).bedrock_id == "global.anthropic.claude-opus-5-5"
+    assert target("claude-opus-5-5", moved, made).bedrock_id == "eu.anthropic.claude-opus-5-5"
 
 
 def test_answers_are_remembered_in_a_bounded_number() -> None:

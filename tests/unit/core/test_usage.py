@@ -220,6 +220,15 @@ def test_the_text_in_relayed_bytes_is_what_is_left_without_the_framing() -> None
     assert counter.usage.output == pytest.approx(100, abs=12)
 
 
+def test_behind_a_stop_that_was_counted_for_relayed_bytes_change_nothing() -> None:
+    counter = counted(("message_start", start(input_tokens=1, output_tokens=1)), ("message_stop", stop()))
+    before = counter.usage
+    counter.relayed(b'event: content_block_delta\ndata: {"type":"content_block_delta"}\n\n' * 9)
+    assert counter.usage == before
+    assert not counter.estimated
+    assert counter.state(complete=True) is Ended.COMPLETE
+
+
 def test_relayed_bytes_without_content_are_no_output() -> None:
     counter = counted(("message_start", start(input_tokens=1, output_tokens=1)))
     counter.relayed(b'event: ping\ndata: {"type":"ping"}\n\n')
