@@ -147,11 +147,14 @@ def keeps(pid: int) -> bool:
 
 
 def start_again() -> None:
-    """Have the service manager start the service that was stopped; with systemd it waits for its readiness."""
+    """Have the service manager start the service that was stopped; with systemd it waits for its readiness.
+
+    Asked to restart, not to start: it may not have noticed yet that the process is gone.
+    """
     if sys.platform == "darwin":
-        _manage(["launchctl", "kickstart", f"gui/{os.getuid()}/{units.LABEL}"])
+        _manage(["launchctl", "kickstart", "-k", f"gui/{os.getuid()}/{units.LABEL}"])
     else:
-        _manage(["systemctl", "--user", "start", units.UNIT])
+        _manage(["systemctl", "--user", "restart", units.UNIT])
 
 
 def _stop_commands() -> list[list[str]]:
