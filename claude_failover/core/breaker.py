@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from claude_failover.core.members import at_hand
 from claude_failover.core.settings import CircuitBreaker as Rules
 from claude_failover.core.types import Monotonic, Seconds
 
@@ -38,6 +39,7 @@ BUCKETS: Final = 10
 """The window is counted in this many parts: bounded memory at any rate of requests."""
 
 
+@at_hand
 class State(StrEnum):
     """The three states of every circuit breaker."""
 
@@ -46,6 +48,7 @@ class State(StrEnum):
     HALF_OPEN = "half_open"
 
 
+@at_hand
 class Event(StrEnum):
     """What moves it."""
 
@@ -63,6 +66,7 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
 }
 
 
+@at_hand
 class Fault(StrEnum):
     """What sort of failure; each has its own rest."""
 
@@ -70,6 +74,7 @@ class Fault(StrEnum):
     OVERLOAD = "overload"
 
 
+@at_hand
 class Readiness(StrEnum):
     """What a request would find; reading it changes nothing."""
 

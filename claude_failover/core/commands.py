@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from claude_failover.core.members import at_hand
 from claude_failover.core.types import (
     AttemptRecord,
     BackendName,
@@ -81,6 +82,7 @@ class BodyReceived:
     data: bytes
 
 
+@at_hand
 class Failure(StrEnum):
     """How I/O of an attempt failed: facts, not judgements. The adapters map library exceptions to these."""
 

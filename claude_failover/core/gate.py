@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from claude_failover.core import headers
+from claude_failover.core.members import at_hand
 from claude_failover.core.types import Headers
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
@@ -26,6 +27,7 @@ _BROWSER: Final = frozenset({"origin", "referer", "cookie", "sec-fetch-dest", "s
 HINT: Final = 'start Claude Code with `claude-failover run`, or `eval "$(claude-failover env)"` first'
 
 
+@at_hand
 class Route(StrEnum):
     """Where a request goes."""
 

@@ -17,6 +17,7 @@ from claude_failover.core.bounded import Bounded
 from claude_failover.core.breaker import Breaker, Change, Fault, Grant, Readiness, State
 from claude_failover.core.cooldown import HELD_POLL, Cooldown, Cooldowns, Held
 from claude_failover.core.deadline import Deadline
+from claude_failover.core.members import at_hand
 from claude_failover.core.settings import Backend, Settings
 from claude_failover.core.types import (
     BackendName,
@@ -46,6 +47,7 @@ MAX_DENIED: Final = 512
 ANY_MODEL: Final = "*"
 
 
+@at_hand
 class Gate(StrEnum):
     """What a request would meet."""
 

@@ -17,7 +17,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from claude_failover.core.members import at_hand
 
+
+@at_hand
 class Phase(StrEnum):
     """What the client has seen."""
 

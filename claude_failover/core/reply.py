@@ -15,6 +15,7 @@ from typing import Final
 from claude_failover.core import error_body, failures, headers
 from claude_failover.core.commands import ClientRequest
 from claude_failover.core.counsel import Counsel, ErrorAnswer
+from claude_failover.core.members import at_hand
 from claude_failover.core.policy import RequestFacts, Stop, Try
 from claude_failover.core.settings import Backend
 from claude_failover.core.spend import Refusal
@@ -32,6 +33,7 @@ PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 REQUEST_ID_HEADERS: Final = ("request-id", "x-amzn-requestid")
 
 
+@at_hand
 class Telling(StrEnum):
     """How a client learns that a stream which it has begun to show will not be completed."""
 

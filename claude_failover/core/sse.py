@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
+from claude_failover.core.members import at_hand
+
 MAX_EVENT = 1 << 20
 """Bytes of one event before the commit; a longer one is malformed. Events of the Messages API are a few KB at most."""
 
@@ -153,6 +155,7 @@ def truncated(rest: bytes) -> str | None:
     return f"the stream ended inside an event, after {len(rest)} of its bytes"
 
 
+@at_hand
 class _Interest(Enum):
     """What an event that is not complete may become."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from claude_failover.core.members import at_hand
+
 Seconds = NewType("Seconds", float)
 """A duration."""
 
@@ -35,6 +37,7 @@ class Instant:
     monotonic: Monotonic
 
 
+@at_hand
 class Kind(StrEnum):
     """What sort of place a backend is."""
 
@@ -42,6 +45,7 @@ class Kind(StrEnum):
     BEDROCK = "bedrock"
 
 
+@at_hand
 class Surface(StrEnum):
     """Which API of Bedrock an attempt uses (wire facts: bedrock.md 1)."""
 
@@ -53,6 +57,7 @@ class Surface(StrEnum):
     """``/anthropic/v1/messages`` on bedrock-mantle, signed as ``bedrock-mantle``."""
 
 
+@at_hand
 class Outcome(StrEnum):
     """How one attempt ended, as far as failover is concerned."""
 
@@ -122,6 +127,7 @@ _BLAMES = frozenset(
 )
 
 
+@at_hand
 class Scope(StrEnum):
     """How far a limit reaches."""
 
@@ -132,6 +138,7 @@ class Scope(StrEnum):
     """Every model behind that backend's credential."""
 
 
+@at_hand
 class Reason(StrEnum):
     """Why a backend was chosen, or left. Shown to the user, in logs, metrics and response headers."""
 
@@ -226,6 +233,7 @@ class Verdict:
     """From the ``Date`` of a refused signature: server minus us."""
 
 
+@at_hand
 class Ended(StrEnum):
     """Whether an attempt's usage is complete."""
 
@@ -318,6 +326,7 @@ class ExchangeRecord:
     failed_over: bool
 
 
+@at_hand
 class TransitionKind(StrEnum):
     """What a decision changed in the world."""
 
