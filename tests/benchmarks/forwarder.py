@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from typing import Any
 
@@ -14,6 +15,7 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"
 
 
 async def main(upstream: str, port: int) -> None:
+    logging.disable()  # Clients that leave in the middle are part of the benchmark.
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=None),

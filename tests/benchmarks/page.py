@@ -30,6 +30,8 @@ with other gateways; `make guard` is the short form that CI runs.
 
 """
 
+DISTURBED: Final = " **Other work was going on meanwhile**: times are too high, errors and memory are what they are."
+
 TARGETS_SAY: Final = "Each is computed from the tables below; what is not reached says so.\n\n"
 
 
@@ -42,7 +44,8 @@ def text(results: Mapping[str, Mapping[str, Any]]) -> str:
     sections.append("## Targets\n\n" + TARGETS_SAY + table(["what", "target", "measured", "reached"], rows))
     for name, part in PARTS.items():
         body = part.table(data[name]) if name in data else f"Not measured yet: `run.py --only {name}`."
-        sections.append(f"## {part.title}\n\n{part.says}\n\n{body}")
+        note = DISTURBED if results.get(name, {}).get("disturbed") else ""
+        sections.append(f"## {part.title}\n\n{part.says}{note}\n\n{body}")
     return "\n\n".join(sections) + "\n"
 
 

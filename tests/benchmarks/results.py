@@ -23,10 +23,10 @@ def machine() -> str:
     return f"{cores} cores of {model}, {platform.system()} {kernel}, Python {platform.python_version()}, {listed}"
 
 
-def save(name: str, data: dict[str, Any], folder: Path = FOLDER) -> None:
+def save(name: str, data: dict[str, Any], folder: Path = FOLDER, *, disturbed: bool = False) -> None:
     """Keep what a part has measured, instead of what it had before."""
     folder.mkdir(exist_ok=True)
-    text = json.dumps(rounded({"machine": machine(), "data": data}), indent=1)
+    text = json.dumps(rounded({"machine": machine(), "disturbed": disturbed, "data": data}), indent=1)
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 

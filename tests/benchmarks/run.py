@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="of `sustained`, and at most of `soak`")
     parser.add_argument("--requests", type=int, default=1_000_000, help="of `soak`")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page")
+    parser.add_argument("--disturbed", action="store_true", help="other work is going on: the page says so")
     told = parser.parse_args()
     scale = Scale(told.quick, told.minutes, told.requests)
     names = told.only or (["peers"] if told.peers else [name for name, part in PARTS.items() if not part.by_itself])
@@ -45,7 +46,7 @@ def main() -> int:
             f"## {PARTS[name].title} ({time.perf_counter() - began:.0f} s)\n\n{PARTS[name].table(data)}\n", flush=True
         )
         if not told.quick:
-            save(name, data)
+            save(name, data, disturbed=told.disturbed)
     if not told.quick:
         page.write()
         print(f"{page.DOCUMENT.name} is written from {len(list(FOLDER.glob('*.json')))} results")
