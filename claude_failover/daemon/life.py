@@ -291,6 +291,11 @@ class Daemon:
         finally:
             self.swap(build.generate(self.settings, self.standing, self.clock, self.environ))
 
+    @property
+    def served(self) -> int:
+        """Requests since the start, and those under way."""
+        return self.history.totals().requests + self.world.in_flight
+
     async def watch(self) -> None:
         """Look whether something is worth an alert."""
         if self.observers is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from claude_failover import events
 from claude_failover.core.types import Instant, Seconds
 from claude_failover.daemon import reloading
-from claude_failover.daemon.hardening import settle_down
+from claude_failover.daemon.hardening import give_back, settle_down
 from claude_failover.errors import FailoverError
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ CREDENTIALS_EVERY: Final = 30
 
 MISSING_EVERY: Final = 300
 """Rounds. Looking for what is missing costs a tenth of a second; what a person repairs is found by the next request."""
+
+TRIM_EVERY: Final = 5
+"""Rounds between giving memory back, if there was anything to do: 1,000 streams with bodies of 80 KB left 177 MB
+behind without it, and 99 MB with it (measured)."""
 
 SAVE_EVERY: Final = 60
 """Rounds. Every announced change is saved at once; this is for what changes quietly."""
@@ -55,6 +59,7 @@ class Upkeep:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._drift = 0.0
+        self._served = 0
 
     async def run(self) -> None:
         """Look, for ever."""
@@ -79,6 +84,8 @@ class Upkeep:
                 await attempt(self._daemon.watch)
             if rounds % (CREDENTIALS_EVERY if self._all_usable() else MISSING_EVERY) == 0:
                 self._daemon.fresh.set()
+            if rounds % TRIM_EVERY == 0 and self._has_served():
+                await asyncio.to_thread(give_back)
             if rounds % SAVE_EVERY == 0:
                 self._daemon.books.changed.set()
             before = clock.now()
@@ -107,7 +114,6 @@ class Upkeep:
     async def warm(self) -> None:
         """After the start, a reload, a sleep: have at hand what the first failover would have to load, for ever."""
         daemon = self._daemon
-        await attempt(daemon.accounts.remember)
         if daemon.observers is not None:
             await attempt(daemon.observers.metrics.load)
         settled = False
@@ -119,6 +125,11 @@ class Upkeep:
             if not settled:
                 settled = True
                 settle_down()
+
+    def _has_served(self) -> bool:
+        """Whether requests have come or gone since the last time it was asked."""
+        before, self._served = self._served, self._daemon.served
+        return self._served != before
 
     def _all_usable(self) -> bool:
         return all(one.usable for one in self._daemon.credentials.values())

@@ -45,11 +45,11 @@ class FakeDaemon:
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     credentials: dict[str, CredentialView] = field(default_factory=dict)
     failing: str = ""
+    served: int = 0
 
     def __post_init__(self) -> None:
         self.books = SimpleNamespace(changed=asyncio.Event())
         self.readings = SimpleNamespace(loop_lag=0.0)
-        self.accounts = SimpleNamespace(remember=lambda: self._do("remember"))
         self.observers = SimpleNamespace(metrics=SimpleNamespace(load=lambda: self._do("load")))
 
     async def _do(self, what: str) -> None:
@@ -98,6 +98,16 @@ async def test_alerts_are_looked_at_every_five_rounds(monkeypatch: pytest.Monkey
     assert daemon.done.count("watch") == 2
     assert daemon.done.count("close_retired") == 11
     assert (said, daemon.readings.loop_lag) == ([], 0.0)
+
+
+async def test_memory_is_given_back_after_requests_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = FakeDaemon()
+    monkeypatch.setattr(upkeep, "give_back", lambda: daemon.done.append("given back"))
+    await rounds(daemon, monkeypatch, *[(1.0, 1.0)] * 20)
+    assert "given back" not in daemon.done
+    daemon.served = 7
+    await rounds(daemon, monkeypatch, *[(1.0, 1.0)] * 20)
+    assert daemon.done.count("given back") == 1
 
 
 async def test_a_nights_sleep_is_noticed_once(monkeypatch: pytest.MonkeyPatch, said: list[Event]) -> None:
@@ -177,14 +187,14 @@ async def test_after_the_start_and_every_change_what_is_needed_is_loaded() -> No
     once = ["look_at_credentials", "warm", "look_at_credentials"]
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         warming = tasks.create_task(Upkeep(cast(Any, daemon)).warm())
-        while len(daemon.done) < 5:  # noqa: ASYNC110
+        while len(daemon.done) < 4:  # noqa: ASYNC110
             await asyncio.sleep(0)
-        assert daemon.done == ["remember", "load", *once]
+        assert daemon.done == ["load", *once]
         daemon.fresh.set()
-        while len(daemon.done) < 8:  # noqa: ASYNC110
+        while len(daemon.done) < 7:  # noqa: ASYNC110
             await asyncio.sleep(0)
         warming.cancel()
-    assert daemon.done[5:] == once
+    assert daemon.done[4:] == once
 
 
 async def test_a_hangup_reloads_and_a_refusal_or_a_bug_waits_for_the_next(
