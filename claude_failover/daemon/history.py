@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import msgspec
 
 from claude_failover.control.status import Latency, PlanWindow, Totals
 from claude_failover.core.limits import PlanLimits, Window
@@ -27,6 +30,15 @@ class _Backend:
     ttft: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     duration: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     failed: deque[bool] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What one plan told of itself, and when."""
+
+    backend: BackendName
+    seen: Epoch
+    plan: PlanLimits
 
 
 class History:
@@ -68,6 +80,24 @@ class History:
         """The plan's windows as *backend* told them last."""
         found = self._plans.get(backend)
         return () if found is None else found[0].windows
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """What the plans told of themselves, as JSON values: a restart need not wait for the next answer to know it."""
+        return [
+            {"backend": backend, "seen": seen, "plan": msgspec.to_builtins(plan)}
+            for backend, (plan, seen) in self._plans.items()
+        ]
+
+    def restore(self, entries: object, backends: Collection[BackendName], now: Epoch) -> None:
+        """Take back what :meth:`snapshot` said, but no window that has ended, or of which nobody knows when it does."""
+        for entry in entries if isinstance(entries, list) else []:
+            try:
+                told = msgspec.convert(entry, _Told)
+            except msgspec.ValidationError:
+                continue
+            lasting = tuple(one for one in told.plan.windows if one.resets is not None and one.resets > now)
+            if lasting and told.backend in backends:
+                self._plans[told.backend] = (replace(told.plan, windows=lasting), told.seen)
 
     def find(self, exchange: str | None) -> ExchangeRecord | None:
         """The request of that id, or the last one."""

@@ -320,6 +320,7 @@ class Daemon:
         state = {
             "policy": self.standing.policy.snapshot(),
             "denials": self.standing.denials.snapshot(),
+            "plans": self.history.snapshot(),
             "events": self.observers.window.summary() if self.observers is not None else {},
         }
         await asyncio.to_thread(self.state.save, state)
@@ -329,6 +330,7 @@ class Daemon:
         policy = state.get("policy")
         self.standing.policy.restore(policy if isinstance(policy, dict) else {}, now)
         self.standing.denials.restore(state.get("denials"), now)
+        self.history.restore(state.get("plans"), [backend.name for backend in self.settings.backends], now.wall)
         if self.observers is not None:
             self.observers.restore(state.get("events"))
 

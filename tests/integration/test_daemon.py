@@ -429,6 +429,7 @@ async def test_after_a_kill_it_knows_cooldowns_orders_spend_and_stories(home: Ho
         async with home.running() as daemon:
             status = await daemon.status()
             assert status.backends[0].state is State.COOLDOWN
+            assert ("5h", "rejected") in [(window.name, window.status) for window in status.plan]
             assert status.spend.today_usd == pytest.approx(spent)
             assert status.override is not None
             assert (status.override.backend, status.override.model) == ("bedrock", "claude-haiku-5-5")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from dataclasses import replace
+
+import pytest
 
 from claude_failover.control.status import Latency
 from claude_failover.core.limits import PlanLimits, Window
@@ -74,3 +77,33 @@ def test_the_plans_windows_are_as_last_told() -> None:
         ("5h", 1.0, "rejected", 2000.0, "claude", 9.0),
         ("7d", 0.3, "allowed", None, "claude", 9.0),
     ]
+
+
+def test_the_plans_windows_survive_a_restart_until_they_end() -> None:
+    before, after = History(), History()
+    windows = (
+        Window("5h", "rejected", 1.0, Epoch(1000.0)),
+        Window("7d", "allowed", 0.25, Epoch(9000.0)),
+        Window("7d_opus", "allowed", 0.5),
+    )
+    before.heard(CLAUDE, PlanLimits("rejected", Epoch(1000.0), "5h", windows), Epoch(500.0))
+    before.heard(BackendName("gone"), PlanLimits(None, None, None, windows), Epoch(500.0))
+    written = json.loads(json.dumps(before.snapshot()))
+    after.restore(written, [CLAUDE, BEDROCK], Epoch(999.0))
+    assert [(one.name, one.used, one.resets, one.backend, one.seen) for one in after.plan()] == [
+        ("5h", 1.0, 1000.0, CLAUDE, 500.0),
+        ("7d", 0.25, 9000.0, CLAUDE, 500.0),
+    ]
+    later = History()
+    later.restore(written, [CLAUDE], Epoch(1000.0))
+    assert [one.name for one in later.windows(CLAUDE)] == ["7d"]
+    much_later = History()
+    much_later.restore(written, [CLAUDE], Epoch(9000.0))
+    assert much_later.plan() == ()
+
+
+@pytest.mark.parametrize("nonsense", [None, {}, [None], [{"backend": "claude"}], [{"plan": 1, "seen": 1}]], ids=str)
+def test_what_does_not_look_like_plans_is_passed_over(nonsense: object) -> None:
+    history = History()
+    history.restore(nonsense, [CLAUDE], Epoch(1.0))
+    assert history.plan() == ()
