@@ -85,7 +85,8 @@ def restart(
 def reload(context: typer.Context) -> int:
     """Read configuration and credentials again.
 
-    No stream is dropped. A wrong configuration is refused and the old one stays in force.
+    No stream is dropped. A wrong configuration is refused and the old one stays in force. A backend that is blocked
+    because its certificate or its pinned key was wrong is tried, and compared, again.
     """
     result = cli.of(context).client().reload()
     say(f"reloaded: {', '.join(result.changed)} changed" if result.changed else "reloaded: nothing changed")

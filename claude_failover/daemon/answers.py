@@ -115,6 +115,10 @@ class Answers:
         """Read configuration and credentials again."""
         events.emit("control.commanded", command="reload", uid=peer.uid, pid=peer.pid)
         result = reloading.reload(self._daemon)
+        for backend in self._daemon.settings.backends:
+            # Who types `reload` has looked at a failed pin. The keys are compared again before anything is sent.
+            if self._daemon.standing.policy.acknowledge(backend.name):
+                events.emit("control.commanded", command="acknowledge", backend=backend.name, uid=peer.uid)
         await self._daemon.look_at_credentials()
         return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from claude_failover.control.api import ForceRequest
 from claude_failover.control.status import Severity
 from claude_failover.drill.bedrock import SimulatedBedrock
 from claude_failover.drill.client import Turn, ask
@@ -68,6 +70,14 @@ async def test_a_key_that_is_not_pinned_is_loud_and_gets_nothing(tmp_path: Path,
         [notice] = [notice for notice in status.needs_you if "claude" in notice.title]
         assert notice.severity is Severity.CRITICAL
         assert identity.pin in notice.title
+        # Somebody looks and asks for it to be tried again: its key is compared again, and is still wrong.
+        daemon.control.reload()
+        assert "claude" not in " ".join(notice.title for notice in daemon.control.status().needs_you)
+        daemon.control.force(ForceRequest("claude"))
+        answer = await ask(session, daemon.address, daemon.key, Turn())
+        daemon.control.force(ForceRequest(None))
+        assert (answer.whole, place.heads) == (False, [])
+        assert [notice for notice in daemon.control.status().needs_you if identity.pin in notice.title]
         # The pins rotate: the new one is added, and no restart is needed.
         (daemon.home / "config.yaml").write_text(json.dumps(told([other.pin, identity.pin])), "utf-8")
         daemon.control.reload()
@@ -76,8 +86,10 @@ async def test_a_key_that_is_not_pinned_is_loud_and_gets_nothing(tmp_path: Path,
             assert (response.status, await response.text()) == (200, "ok")
         assert len(place.heads) == 1
         await daemon.stop()
-        [blocked] = audited(daemon, "backend.blocked")
-        assert (blocked["level"], blocked["backend"]) == ("critical", "claude")
+        blocked = audited(daemon, "backend.blocked")
+        assert [(one["level"], one["backend"]) for one in blocked] == [("critical", "claude")] * 2
+        [looked] = [one for one in audited(daemon, "control.commanded") if one["command"] == "acknowledge"]
+        assert (looked["backend"], looked["uid"]) == ("claude", os.getuid())
         assert audited(daemon, "failover.happened")
         assert audited(daemon, "config.reloaded")
 
