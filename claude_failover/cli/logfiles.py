@@ -196,10 +196,19 @@ def readable(line: Line, *, colour: bool, zone: tzinfo | None = None) -> str:
         return line.raw
     then = datetime.fromtimestamp(line.at, tz=UTC).astimezone(zone)
     stamp = then.strftime("%m-%d %H:%M:%S.") + f"{then.microsecond // 1000:03d}"
-    fields = " ".join(f"{name}={_value(value)}" for name, value in line.fields.items() if value is not None)
+    fields = " ".join(
+        f"{name}={_money(value) if name.endswith('_usd') else _value(value)}"
+        for name, value in line.fields.items()
+        if value is not None
+    )
     text = f"{stamp} {line.level:<8} {line.name:<24} {fields}".rstrip()
     style = _STYLE.get(line.level, "") if colour else ""
     return f"{style}{text}\x1b[0m" if style else text
+
+
+def _money(value: object) -> str:
+    """Dollars: a cheap request's too, which three decimals would show as nothing."""
+    return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else _value(value)
 
 
 def _value(value: object) -> str:

@@ -215,6 +215,13 @@ def test_a_value_is_quoted_when_it_must_be(value: object, text: str) -> None:
     assert readable(parse(entry("e", x=value)), colour=False, zone=UTC).endswith(text)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.000123, "0.000123"), (0.0000004, "0"), (0.0215, "0.0215"), (1.5, "1.5"), (0, "0")]
+)
+def test_money_is_shown_down_to_what_a_cheap_request_costs(value: float, text: str) -> None:
+    assert readable(parse(entry("e", cost_usd=value)), colour=False, zone=UTC).endswith(f" cost_usd={text}")
+
+
 def test_colour_marks_what_is_worse_than_info() -> None:
     assert "\x1b" not in readable(parse(entry("e")), colour=True)
     assert readable(parse(entry("e", "error")), colour=True).startswith("\x1b[31m")
