@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import resource
+import sqlite3
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 from claude_failover.clock import pause
@@ -84,10 +85,13 @@ def descriptors(scale: Scale) -> dict[str, Any]:
         found["alive"] = target.alive()
         _limit(target, soft)
         pause(Seconds(3.0))
-        found["after"] = _told(load(target, requests=CROWD, connections=CROWD, leave_after=8.0))
+        after = load(target, requests=CROWD, connections=CROWD, leave_after=8.0)
+        found["after"] = _told(after)
         found["lines"] = len(said)
         found["log"] = dict(Counter(f"{one.get('level')} {one.get('event')}" for one in said).most_common(12))
-        pause(Seconds(2.0))
+        pause(Seconds(5.0))
+        found["recorded"] = _recorded(target)
+        found["heard"] = 1 + sum(_heard(done) for done in (crowd, after))
         found["descriptors"] = {"before": before, "limit": before + SPARE, "afterwards": target.descriptors()}
     with ExitStack() as stack:
         api = stack.enter_context(upstream("sse", think=0.2))
@@ -99,6 +103,20 @@ def descriptors(scale: Scale) -> dict[str, Any]:
         }
         found["started_low"]["alive"] = target.alive()
     return found
+
+
+def _recorded(target: Running) -> int:
+    """Requests in its ledger."""
+    assert target.home is not None
+    address = f"file:{target.home / 'cf' / 'state' / 'ledger.db'}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True)) as ledger:
+        return int(ledger.execute("SELECT count(*) FROM exchanges").fetchone()[0])
+
+
+def _heard(done: dict[str, Any]) -> int:
+    """Requests that were answered, whatever with."""
+    refused = sum(count for status, count in done["said"].items() if status.isdigit())
+    return int(done["requests"] - done["errors"] - done["left"] + refused)
 
 
 def _told(done: dict[str, Any]) -> dict[str, Any]:
@@ -121,6 +139,7 @@ def descriptors_table(data: dict[str, Any]) -> str:
         ["the daemon lives", "yes" if data["alive"] and data["started_low"]["alive"] else "NO"],
         ["its CPU while it had none, of a core", f"{100 * data['cpu_share']:.0f} %"],
         ["descriptors before; limit; afterwards", f"{files['before']}; {files['limit']}; {files['afterwards']}"],
+        ["requests that were answered; in its ledger", f"{data['heard']}; {data['recorded']}"],
         ["lines of its log meanwhile", f"{data['lines']}: " + ", ".join(f"{n}x {k}" for k, n in data["log"].items())],
     ]
     head = [f"{CROWD} clients at once", "requests", "answered", "refused", "no answer in time"]

@@ -39,7 +39,7 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "saturation-large": Part(
         "Saturation: streaming, 600 KB bodies",
-        "The body of a long conversation.",
+        "The body of a long conversation. The direct row shows where the load itself ends.",
         lambda scale: contest.saturation(scale, 200, 600_000, "sse"),
         contest.saturation_table,
     ),

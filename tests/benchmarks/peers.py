@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -160,7 +161,7 @@ def running(peer: Peer, to: int) -> Iterator[Running]:
         try:
             wait_for(port, child, seconds=60.0)
             pause(Seconds(2.0))
-            yield Running(child.pid, port, dict(peer.headers(to)))
+            yield Running(child.pid, port, dict(peer.headers(to)), home)
         except AssertionError as error:
             said = (home / "out.log").read_text(encoding="utf-8", errors="replace")[-400:].replace(name, "HOME")
             raise RuntimeError(f"{error}: {said}") from error
@@ -179,7 +180,7 @@ def _rounds(target: Running, scale: Scale, requests: int, rounds: int) -> dict[s
     for stream, key in ((True, ""), (False, "whole_")):
         warm = load(target, requests=20, connections=4, stream=stream, kind=0 if stream else 1)
         if warm["errors"]:
-            found[f"{key}why"] = f"{warm['said']}: {warm['sample'][:120]}"
+            found[f"{key}why"] = f"{warm['said']}: {warm['sample'][:120]} {_logged(target)}"
             continue
         done = [
             load(target, requests=scale.of(requests), stream=stream, kind=0 if stream else 1) for _ in range(rounds)
@@ -190,6 +191,13 @@ def _rounds(target: Running, scale: Scale, requests: int, rounds: int) -> dict[s
         found[f"{key}ttfb"] = {share: statistics.median(one["ttfb"][share] for one in done) for share in ("p50", "p99")}
     found["rss"] = target.rss()
     return found
+
+
+def _logged(target: Running) -> str:
+    """The first error in its output."""
+    text = "" if target.home is None else (target.home / "out.log").read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"\w*Error: .{1,80}", text)
+    return f"({found[0]})" if found else ""
 
 
 def beside(scale: Scale) -> dict[str, Any]:
