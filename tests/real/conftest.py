@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.real.clients import NEWEST, OLDER, ClaudeCode, installed
+from tests.signature_hooks import signatures_are_noted, signatures_are_verified
+
+__all__ = ["newest", "older", "signatures_are_noted", "signatures_are_verified"]
 
 
 @pytest.fixture(scope="session")

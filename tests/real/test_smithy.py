@@ -1,20 +1,14 @@
-"""A second opinion on our simulator's signatures and frames: the AWS SDK for JavaScript.
+"""A second opinion on our simulator's signatures: the AWS SDK for JavaScript.
 
-botocore signs for the product and also judges the simulator in its own tests; here code of another house signs
-and encodes the same things again. Without node and npm these tests fail: a missing tool is no result.
+Every signed request of the other tests is signed once more like this (tests/signature_hooks.py); here are the targets
+and headers that none of them has, and what was touched on the way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import shutil
-import subprocess
-from base64 import b64decode, b64encode
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import aiohttp
 import pytest
@@ -22,16 +16,13 @@ import yarl
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.eventstream import EventStreamBuffer
 
-from claude_failover.core.eventstream import Decoder, Frame
-from claude_failover.drill import frames
 from claude_failover.drill.bedrock_access import ACCESS_KEY, SECRET_KEY
 from claude_failover.drill.script import Seen
 from claude_failover.drill.sigv4 import Credential, signature
 from tests.fakes import messages_body, simulated_bedrock
+from tests.smithy import Signer, question
 
-NODE = Path(__file__).parent / "node"
 TOKEN = "made-up/session+token=="
 
 TARGETS = [
@@ -44,31 +35,11 @@ TARGETS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def node() -> str:
-    """The node executable, with the pinned packages installed beside the scripts."""
-    found, npm = shutil.which("node"), shutil.which("npm")
-    if found is None or npm is None:
-        pytest.fail("node and npm are needed here: install Node.js 18 or later")
-    lock, installed = NODE / "package-lock.json", NODE / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=NODE,
-            check=True,
-            capture_output=True,
-            timeout=300,
-        )
-    return found
-
-
-def ask(node: str, script: str, question: object) -> Any:
-    """Run one of the scripts."""
-    done = subprocess.run(
-        [node, str(NODE / script)], input=json.dumps(question).encode(), capture_output=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def signer() -> Iterator[Signer]:
+    signer = Signer()
+    yield signer
+    signer.close()
 
 
 def parts(request: Seen) -> tuple[str, str, str]:
@@ -81,25 +52,9 @@ def parts(request: Seen) -> tuple[str, str, str]:
     return scope, signed, given
 
 
-def by_smithy(node: str, requests: Sequence[Seen], service: str = "bedrock") -> list[str]:
+def by_smithy(signer: Signer, requests: Sequence[Seen]) -> list[str]:
     """The signatures that smithy makes for requests that arrived."""
-    questions = [
-        {
-            "method": request.method,
-            "path": request.path,
-            "query": request.query,
-            "headers": request.headers,
-            "body": b64encode(request.body).decode(),
-            "region": "us-east-1",
-            "service": service,
-            "accessKeyId": ACCESS_KEY,
-            "secretAccessKey": SECRET_KEY,
-            "signed": parts(request)[1].split(";"),
-        }
-        for request in requests
-    ]
-    signatures: list[str] = ask(node, "sign.mjs", questions)
-    return signatures
+    return signer.sign([question(request, SECRET_KEY, *parts(request)[:2]) for request in requests])
 
 
 async def captured(
@@ -133,16 +88,16 @@ async def captured(
     ids=["plain", "session token", "mantle", "more headers", "spaces"],
 )
 async def test_three_signers_agree_on_what_arrived(
-    node: str, service: str, token: str | None, more: dict[str, str]
+    signer: Signer, service: str, token: str | None, more: dict[str, str]
 ) -> None:
     requests = await captured(service, token, more)
-    theirs = await asyncio.to_thread(by_smithy, node, requests, service)
+    theirs = await asyncio.to_thread(by_smithy, signer, requests)
     for request, smithy in zip(requests, theirs, strict=True):
         scope, signed, botocore = parts(request)
         assert smithy == botocore == signature(request, SECRET_KEY, scope, signed), request.target
 
 
-async def test_three_signers_agree_on_what_was_touched(node: str) -> None:
+async def test_three_signers_agree_on_what_was_touched(signer: Signer) -> None:
     requests = await captured()
     touched = [
         Seen(
@@ -156,61 +111,7 @@ async def test_three_signers_agree_on_what_was_touched(node: str) -> None:
         )
         for seen in requests
     ]
-    theirs = await asyncio.to_thread(by_smithy, node, touched)
+    theirs = await asyncio.to_thread(by_smithy, signer, touched)
     for request, smithy in zip(touched, theirs, strict=True):
         scope, signed, botocore = parts(request)
         assert smithy == signature(request, SECRET_KEY, scope, signed) != botocore
-
-
-EVENTS: list[dict[str, Any]] = [
-    {"type": "message_start", "message": {"id": "msg_bdrk_1", "usage": {"input_tokens": 3}}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Grüße, 世界 🌍" * 400}},
-    {"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 3}},
-]
-
-
-def test_smithy_reads_our_frames(node: str) -> None:
-    ours = [
-        *(frames.chunk(event, padding=number * 30) for number, event in enumerate(EVENTS)),
-        frames.chunk(EVENTS[0], padding=None),
-        frames.exception("modelStreamErrorException", "oops", {"originalStatusCode": 529}),
-        frames.unmodelled_error("InternalFailure", "oops"),
-        frames.corrupt(frames.chunk(EVENTS[0])),
-        frames.corrupt(frames.chunk(EVENTS[0]), prelude=True),
-        frames.chunk(EVENTS[0])[:-1],
-    ]
-    decoded = ask(node, "frames.mjs", {"decode": [b64encode(frame).decode() for frame in ours], "encode": []})[
-        "decoded"
-    ]
-    for event, read in zip(EVENTS, decoded, strict=False):
-        assert read["headers"] == {
-            ":event-type": "chunk",
-            ":content-type": "application/json",
-            ":message-type": "event",
-        }
-        assert json.loads(b64decode(json.loads(b64decode(read["payload"]))["bytes"])) == event
-    assert decoded[4]["headers"][":exception-type"] == "modelStreamErrorException"
-    assert decoded[5]["headers"] == {
-        ":message-type": "error",
-        ":error-code": "InternalFailure",
-        ":error-message": "oops",
-    }
-    assert all("error" in read for read in decoded[6:])
-
-
-def test_our_decoder_and_botocores_read_smithys_frames(node: str) -> None:
-    messages = [
-        {"headers": {":message-type": "event", ":event-type": "chunk"}, "payload": b64encode(b"{}" * 5000).decode()},
-        {"headers": {":message-type": "exception", ":exception-type": "throttlingException"}, "payload": ""},
-        {"headers": {"ünï": "çödé"}, "payload": b64encode(bytes(range(256))).decode()},
-    ]
-    encoded = [b64decode(frame) for frame in ask(node, "frames.mjs", {"decode": [], "encode": messages})["encoded"]]
-    buffer = EventStreamBuffer()
-    buffer.add_data(b"".join(encoded))
-    for message, read, frame in zip(messages, buffer, encoded, strict=True):
-        headers, payload = message["headers"], b64decode(str(message["payload"]))
-        assert (read.headers, read.payload) == (headers, payload)
-        assert isinstance(headers, dict)
-        assert frames.frame(headers, payload) == frame
-        ours = Decoder().feed(frame)
-        assert [(read.headers, read.payload) for read in ours if isinstance(read, Frame)] == [(headers, payload)]

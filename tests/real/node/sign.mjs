@@ -1,9 +1,9 @@
 // Signs requests as the AWS SDK for JavaScript would, from what arrived on the wire.
-// stdin: [{method, path, query, headers, body, region, service, accessKeyId, secretAccessKey, signed}], body in base64.
-// stdout: [signature]
+// stdin: one a line, {method, path, query, headers, body, region, service, secretAccessKey, signed}, body in base64.
+// stdout: one signature a line, in the same order.
 import { SignatureV4 } from "@smithy/signature-v4";
 import { Sha256 } from "@aws-crypto/sha256-js";
-import { text } from "node:stream/consumers";
+import { createInterface } from "node:readline";
 
 const NOT_INPUT = new Set(["authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"]);
 
@@ -23,7 +23,7 @@ async function signature(request) {
     uriEscapePath: true,
     applyChecksum: signed.has("x-amz-content-sha256"),
     credentials: {
-      accessKeyId: request.accessKeyId,
+      accessKeyId: "in no signature",
       secretAccessKey: request.secretAccessKey,
       sessionToken: seen["x-amz-security-token"],
     },
@@ -44,5 +44,6 @@ async function signature(request) {
   return result.headers.authorization.match(/Signature=([0-9a-f]{64})$/)[1];
 }
 
-const requests = JSON.parse(await text(process.stdin));
-process.stdout.write(JSON.stringify(await Promise.all(requests.map(signature))));
+for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  process.stdout.write(`${await signature(JSON.parse(line))}\n`);
+}
