@@ -13,9 +13,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CLEAN := .ci/clean
+FUZZER := .tools/fuzz/lib
+SECONDS ?= 120
 PYTEST := $(CLEAN) $(BIN)/python -m pytest
 
-.PHONY: help run test check lint types layers cov chaos real guard bench bench-peers completions docs fix clean
+.PHONY: help run test check lint types layers cov chaos fuzz real guard bench bench-peers completions docs fix clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +60,9 @@ cov: $(INSTALLED) ## branch coverage: each core module 100 % by its own tests, t
 chaos: $(INSTALLED) ## misbehaving backends over sockets, seeded (SEED=N repeats a run)
 	$(PYTEST) tests/chaos -q
 
+fuzz: $(INSTALLED) $(FUZZER) ## whatever reads what others write, with atheris (Linux): SECONDS=120 for all together
+	$(CLEAN) env PYTHONPATH=$(FUZZER) $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
 real: $(INSTALLED) ## the real Claude Code and the anthropic SDK against simulated backends
 	$(PYTEST) tests/real -q
 
@@ -84,6 +89,11 @@ clean: ## remove what was made here, the environment too
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .run .tools
 	rm -rf build dist *.egg-info .coverage .coverage.* tests/real/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(FUZZER): tests/fuzz/requirements.txt | $(INSTALLED)
+	@rm -rf $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $@ -r $<
+	@touch $@
 
 $(INSTALLED): pyproject.toml requirements-ci.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -35,6 +35,7 @@ from claude_failover.control.status import (
     assess,
     could_serve,
 )
+from claude_failover.core.request import UNREADABLE
 from claude_failover.core.types import ExchangeRecord
 
 __all__ = [
@@ -235,7 +236,7 @@ def decode(data: bytes, kind: type[Message]) -> Message:
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise errors.ControlError(f"not a valid {kind.__name__}: {error}") from error
 
 

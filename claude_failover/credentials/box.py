@@ -22,6 +22,7 @@ import msgspec
 
 from claude_failover.clock import Clock, SystemClock, pause
 from claude_failover.config_paths import write_private
+from claude_failover.core.request import UNREADABLE
 from claude_failover.core.types import Seconds
 from claude_failover.credentials.entry import Entry
 from claude_failover.credentials.files import read_secret_file, refuse_loose
@@ -64,7 +65,7 @@ class FileVault:
         refuse_loose(self.path, "what we keep", read)
         try:
             return msgspec.json.decode(read.data, type=dict[str, str])
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise CredentialError(f"{self.path}: does not hold what we wrote", hint=f"rm {self.path}") from error
 
     def _write(self, kept: dict[str, str]) -> None:
@@ -140,7 +141,7 @@ class Box:
             return msgspec.json.decode(self._index.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise CredentialError(f"{self._index}: cannot be read", hint=f"rm {self._index}") from error
 
     def mark(self) -> tuple[object, ...]:

@@ -21,6 +21,7 @@ from typing import Final
 
 import msgspec
 
+from claude_failover.core.request import UNREADABLE
 from claude_failover.core.types import Epoch
 from claude_failover.credentials import shapes
 from claude_failover.credentials.files import read_secret_file, refuse_loose
@@ -59,7 +60,7 @@ def parse_login(data: bytes, source: str, now: Epoch) -> StoredToken | None:
     """
     try:
         login = msgspec.json.decode(data, type=_Credentials).claude_ai_oauth
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise CredentialError(f"{source}: does not parse", hint=_REVIVE) from error
     if login is None or not login.access_token:
         return None

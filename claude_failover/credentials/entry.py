@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from claude_failover.core.request import UNREADABLE
 from claude_failover.core.types import Epoch
 from claude_failover.credentials import shapes
 from claude_failover.credentials.claude_login import parse_login
@@ -66,7 +67,7 @@ class Entry:
         """
         try:
             stored = msgspec.json.decode(text, type=_Stored)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise CredentialError(f"{where}: does not hold what we wrote", hint="claude-failover token set") from error
         expires = None if stored.expires is None else Epoch(stored.expires)
         return cls(stored.kind, Secret(stored.access), Secret(stored.refresh) if stored.refresh else None, expires)
@@ -87,13 +88,13 @@ def parse(item: str, text: str, now: Epoch) -> Entry:
     if not text.startswith("{"):
         return _entry(_Pasted(text), now)
     if '"claudeAiOauth"' in text:
-        token = parse_login(text.encode(), "what was given", now)
+        token = parse_login(text.encode("utf-8", "surrogateescape"), "what was given", now)
         if token is None:
             raise CredentialError("what was given: nobody is logged in there", hint="claude, then /login")
         return Entry(token.kind, token.secret, None, token.expires)
     try:
         return _entry(msgspec.json.decode(text, type=_Pasted), now)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise CredentialError("what was given is JSON, but without an access_token") from error
 
 

@@ -17,6 +17,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from claude_failover.clock import Clock, SystemClock
+from claude_failover.core.request import UNREADABLE
 from claude_failover.core.types import Epoch, Seconds
 from claude_failover.credentials.secret import Secret
 
@@ -109,7 +110,7 @@ def _read(response: IO[bytes], clock: Clock, ends: float) -> bytes:
 def _new_pair(data: bytes, clock: Clock) -> Redeemed:
     try:
         answer = msgspec.json.decode(data, type=_Answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         raise RefreshFailed("the token endpoint's answer is not understood") from None
     expires = None if answer.expires_in is None else Epoch(clock.now().wall + answer.expires_in)
     refresh = Secret(answer.refresh_token) if answer.refresh_token else None
@@ -120,7 +121,7 @@ def _refused(status: int, body: bytes) -> RefreshFailed:
     """RFC 6749, 5.2: ``invalid_grant`` is the end of this refresh token; everything else may pass."""
     try:
         code = msgspec.json.decode(body, type=_Error).error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         code = msgspec.Raw(b"")
     if b"invalid_grant" in bytes(code):
         return RefreshFailed("the refresh token was revoked, or used elsewhere", final=True)

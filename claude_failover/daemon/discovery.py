@@ -24,6 +24,7 @@ from yarl import URL
 from claude_failover import events
 from claude_failover.clock import Clock
 from claude_failover.config import write_private
+from claude_failover.core.request import UNREADABLE
 from claude_failover.core.settings import Backend
 from claude_failover.core.types import BackendName, Epoch
 from claude_failover.errors import ControlError, CredentialError
@@ -55,7 +56,7 @@ def load(path: Path) -> dict[str, Listing]:
     """Read what was listed before; nothing if it cannot be read: it can be asked again."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Listing])
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, *UNREADABLE):
         return {}
 
 

@@ -30,6 +30,7 @@ MAX_INTERIM: Final = 16
 WRITE_SIZE: Final = 256 * 1024
 """How much of a body is handed to the transport at once: a 25 MB body must not stop every other stream."""
 
+FIRST_INTERIM: Final = 100
 FIRST_FINAL: Final = 200
 NEVER_A_BODY: Final = frozenset({204, 304})
 
@@ -265,6 +266,8 @@ class Line(asyncio.Protocol):
             return
         assert self._parser is not None
         status = self._parser.get_status_code()
+        if status < FIRST_INTERIM:
+            raise Garbled("no status")
         if status < FIRST_FINAL:
             self._interim += 1
             self._lines.clear()
@@ -277,9 +280,12 @@ class Line(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        if not self._ended:
-            self._parts.append(data)
-            self._size += len(data)
+        if self._ended:
+            return
+        if not self._answered:
+            raise Garbled("an interim response with a body")
+        self._parts.append(data)
+        self._size += len(data)
 
     def on_message_complete(self) -> None:
         """A response is whole; an interim one does not count."""

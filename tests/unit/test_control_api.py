@@ -47,7 +47,16 @@ def test_a_field_that_an_older_daemon_does_not_send_has_its_default() -> None:
     assert api.decode(b"{}", api.StopResult) == api.StopResult(0, 0)
 
 
-@pytest.mark.parametrize("data", [b"", b"not json", b'{"streams": "many"}'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not json",
+        b'{"streams": "many"}',
+        b'{"pid": "\xff',
+        b'{"x": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+    ],
+)
 def test_what_is_not_the_message_is_a_control_error_that_names_it(data: bytes) -> None:
     with pytest.raises(ControlError, match="StopResult"):
         api.decode(data, api.StopResult)
