@@ -132,7 +132,7 @@ class Exchange:
             case Wakeup():
                 self._wake(now)
             case ClientGone():
-                self._client_gone(now)
+                self._leave("client_gone", Verdict(Outcome.CLIENT_GONE), now)
             case unknown:
                 assert_never(unknown)
         return self._out
@@ -141,9 +141,6 @@ class Exchange:
         """Our own code has failed: close the books on what is open; what the client gets is the shell's affair.
 
         Before the commit :attr:`request` stays: the shell sends it to the primary as it came.
-
-        Returns:
-            Only what is to be written down.
         """
         self._out = []
         permit, self._permit = self._permit, None
@@ -157,6 +154,12 @@ class Exchange:
             self._give_back(permit, verdict, now)
         self._conclude("aborted" if self.committed else "bypassed", now, self._counsel.settings.primary.name)
         self.request = original
+        return self._out
+
+    def cut(self, now: Instant) -> list[Command]:
+        """The daemon stops while this is under way: close the books."""
+        self._out = []
+        self._leave("aborted", Verdict(Outcome.LOCAL, "the daemon was stopped"), now)
         return self._out
 
     # --- choosing --------------------------------------------------------------------------------
@@ -298,16 +301,15 @@ class Exchange:
             self._out.append(Abort())
         self._conclude("aborted", now)
 
-    def _client_gone(self, now: Instant) -> None:
+    def _leave(self, outcome: str, verdict: Verdict, now: Instant) -> None:
         if self.phase is Phase.DONE:
             return
-        outcome = "client_gone"
-        if self._attempt is not None:
-            attempt = self._attempt
+        if (attempt := self._attempt) is not None:
             self._out.append(CloseAttempt(attempt.index))
-            # Behind message_stop nothing is missing: the client has its answer and need not wait for the end.
-            outcome = "served" if attempt.stopped else outcome
-            self._close_books(attempt, Verdict(Outcome.SUCCESS if attempt.stopped else Outcome.CLIENT_GONE), now)
+            if attempt.stopped:
+                # Behind message_stop nothing is missing: the client has its answer and need not wait for the end.
+                outcome, verdict = "served", Verdict(Outcome.SUCCESS)
+            self._close_books(attempt, verdict, now)
         self._conclude(outcome, now)
 
     def _give_up(self, stop: Stop, now: Instant) -> None:

@@ -193,7 +193,7 @@ class Driver:
         """Serve the client to the end; returns the response that was sent.
 
         Raises:
-            asyncio.CancelledError: The client went away; everything is closed and recorded.
+            asyncio.CancelledError: The client went away, or the daemon stops; everything is closed and recorded.
             ExceptionGroup: Our own code has failed; everything is closed and recorded.
         """
         alarm = Alarm(self._clock, lambda: self._exchange.deadline, self._drop_client)
@@ -202,7 +202,8 @@ class Driver:
                 try:
                     await self._loop(alarm, tasks)
                 except asyncio.CancelledError:
-                    self._close_books(self._exchange.handle(ClientGone(), self._clock.now()))
+                    gone, now = getattr(self._request.protocol, "lost", True), self._clock.now()
+                    self._close_books(self._exchange.handle(ClientGone(), now) if gone else self._exchange.cut(now))
                     raise
                 except ConnectionError:
                     # The client cannot be written to any more. (An upstream's never raises.)

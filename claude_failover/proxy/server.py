@@ -39,7 +39,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_patience", "_silence")
+    __slots__ = ("_patience", "_silence", "lost")
 
     def __init__(
         self, server: Server, *, loop: asyncio.AbstractEventLoop, patience: float = HEAD_PATIENCE, **settings: Any
@@ -47,6 +47,8 @@ class Connection(web.RequestHandler):
         super().__init__(server, loop=loop, **settings)
         self._patience = patience
         self._silence: asyncio.TimerHandle | None = None
+        self.lost = False
+        """The client is gone; a request that ends without that is ended by ourselves."""
 
     @property
     def is_idle(self) -> bool:
@@ -60,6 +62,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop waiting."""
+        self.lost = True
         if self._silence is not None:
             self._silence.cancel()
         super().connection_lost(exc)

@@ -15,7 +15,7 @@ import pytest
 
 from claude_failover.control.api import ForceRequest, StopRequest
 from claude_failover.control.status import Health, State
-from claude_failover.core.types import Reason, Usage
+from claude_failover.core.types import Outcome, Reason, Usage
 from claude_failover.drill import claude_faults
 from claude_failover.drill.script import Answer, Text
 from claude_failover.errors import ConfigError, ControlError, UsageError
@@ -472,7 +472,11 @@ async def test_streams_that_outlast_the_drain_are_cut_and_not_finished(home: Hom
             assert await daemon.ended() == 0
         async with home.running() as daemon:
             story = await daemon.ask(lambda client: client.explain())
-            assert story.exchange.outcome != "served"
+            assert story.exchange.outcome == "aborted"
+            [attempt] = story.exchange.attempts
+            assert (attempt.outcome, attempt.detail) == (Outcome.LOCAL, "the daemon was stopped")
+        [line] = [line for line in home.events() if line["event"] == "exchange.ended"]
+        assert (line["outcome"], line["level"]) == ("aborted", "warning")
 
 
 @pytest.mark.parametrize("how", ["signal", "command"])

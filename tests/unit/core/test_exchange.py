@@ -511,6 +511,38 @@ def test_a_failure_of_our_own_after_the_commit_is_an_aborted_answer() -> None:
     assert conclusion.record.outcome == "aborted"
 
 
+@pytest.mark.parametrize(
+    ("body", "outcome", "ended"),
+    [
+        (START + DELTA, "aborted", Outcome.LOCAL),
+        (START + DELTA + BLOCK_END + MESSAGE_DELTA + STOP, "served", Outcome.SUCCESS),
+    ],
+    ids=["in the middle", "behind message_stop"],
+)
+def test_an_answer_that_the_daemons_end_cuts_is_told_as_that(body: bytes, outcome: str, ended: Outcome) -> None:
+    world = World()
+    story = world.story()
+    story.start()
+    story.head()
+    story.body(body)
+    commands = story.exchange.cut(world.clock.now())
+    assert [type(one) for one in commands] == [CloseAttempt, Record, Conclude]
+    record, conclusion = commands[1:]
+    assert isinstance(record, Record)
+    assert isinstance(conclusion, Conclude)
+    assert (record.record.outcome, conclusion.record.outcome) == (ended, outcome)
+    assert world.policy.all_came_back()
+    assert story.exchange.cut(world.clock.now()) == []
+
+
+def test_a_request_that_waits_when_the_daemon_ends_is_told_too() -> None:
+    world = World()
+    story = world.story()
+    [conclusion] = story.exchange.cut(world.clock.now())
+    assert isinstance(conclusion, Conclude)
+    assert conclusion.record.outcome == "aborted"
+
+
 def test_a_permit_is_given_back_when_opening_fails() -> None:
     """The policy has said go, and then our own code throws: the probe's place must not be lost."""
     world = World()
