@@ -105,6 +105,8 @@ def process(command: Sequence[str], core: int, env: dict[str, str] | None = None
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """The load: raw connections that send prepared requests and read answers to their end.
 
-``python load.py JSON-OF-Plan`` prints one JSON line with what it measured. A connection sends its next
+``python load.py`` reads a plan as JSON and prints one JSON line with what it measured. A connection sends its next
 request when the last is answered (closed loop), or at its time (open loop, *rate* > 0).
 """
 
@@ -288,4 +288,4 @@ def main(told: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))))
+    print(json.dumps(main(json.load(sys.stdin))))

@@ -73,8 +73,15 @@ class Load:
 def begin(target: Running, **plan: Any) -> Load:
     """Start a load on its core."""
     told = json.dumps({"port": target.port, "headers": target.headers, **plan})
-    command = [*pinned(LOAD_CORE), sys.executable, str(HERE / "load.py"), told]
-    return Load(target, subprocess.Popen(command, stdout=subprocess.PIPE, text=True), target.cpu())
+    command = [*pinned(LOAD_CORE), sys.executable, str(HERE / "load.py")]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    before = target.cpu()
+    # Not on the command line: the daemon's client key is in it.
+    assert child.stdin is not None
+    child.stdin.write(told)
+    child.stdin.close()
+    child.stdin = None
+    return Load(target, child, before)
 
 
 def load(target: Running, *, every: float = 0.0, timeout: float = 180.0, **plan: Any) -> dict[str, Any]:
