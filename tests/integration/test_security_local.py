@@ -1,7 +1,7 @@
 """Other users of the machine, and other programs of the same user, against the real daemon.
 
-Another user is played by a process that gives up root for a uid that nobody has, so those tests are there only
-where the tests run as root, as in CI.
+Another user is played by a process that gives up root for him, so those tests are there only where the tests run as
+root. CI makes a user for them and names him in ``CLAUDE_FAILOVER_OTHER_USER``; elsewhere it is a uid that nobody has.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -25,8 +26,11 @@ from claude_failover.drill.process import DaemonProcess, settings
 from claude_failover.errors import FailoverError
 from tests.control_fakes import short_directory
 
-OTHER = 54_321
+NOBODY = 54_321
 """A uid that is nobody's."""
+
+NAME = os.environ.get("CLAUDE_FAILOVER_OTHER_USER")
+OTHER, GROUP = (NOBODY, NOBODY) if NAME is None else (pwd.getpwnam(NAME).pw_uid, pwd.getpwnam(NAME).pw_gid)
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -171,8 +175,9 @@ async def test_it_listens_on_one_address_and_nowhere_else(home: Path) -> None:
 
 AS_ANOTHER = """\
 import encodings.idna, json, os, socket, sys
-uid, paths, address = json.loads(sys.stdin.read())
-os.setgroups([]); os.setgid(uid); os.setuid(uid)
+name, uid, group, paths, address = json.loads(sys.stdin.read())
+os.initgroups(name, group) if name else os.setgroups([])
+os.setgid(group); os.setuid(uid)
 def attempt(what, *arguments):
     try:
         return what(*arguments)
@@ -215,7 +220,7 @@ def as_another(process: DaemonProcess) -> dict[str, str]:
         "pid": process.pid,
     }
     done = subprocess.run(
-        [sys.executable, "-c", AS_ANOTHER], input=json.dumps([OTHER, told, process.address]),
+        [sys.executable, "-c", AS_ANOTHER], input=json.dumps([NAME, OTHER, GROUP, told, process.address]),
         capture_output=True, text=True, check=True, timeout=30,
     )  # fmt: skip
     found: dict[str, str] = json.loads(done.stdout)
@@ -252,21 +257,21 @@ if sys.platform == "linux" and os.geteuid() == 0:
     @pytest.mark.parametrize("folder", ["state", "log", "run"])
     async def test_a_directory_of_another_user_is_refused(home: Path, folder: str) -> None:
         (home / folder).mkdir(0o700)
-        os.chown(home / folder, OTHER, OTHER)
+        os.chown(home / folder, OTHER, GROUP)
         assert f"belongs to another user (uid {OTHER})" in await refused(home)
 
     @pytest.mark.parametrize("folder", ["state", "log", "run"])
     async def test_a_directory_behind_another_users_link_is_refused(home: Path, folder: str) -> None:
         (home / "elsewhere").mkdir(0o700)
         (home / folder).symlink_to(home / "elsewhere")
-        os.lchown(home / folder, OTHER, OTHER)
+        os.lchown(home / folder, OTHER, GROUP)
         assert f"is a link made by another user (uid {OTHER})" in await refused(home)
 
     DUMPABLE = """\
 import ctypes, os, sys
 from claude_failover.daemon.hardening import harden
 def become():
-    os.setgroups([]); os.setgid(54321); os.setuid(54321)
+    os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
 told, hold = os.pipe(), os.pipe()
 child = os.fork()
 if not child:
@@ -295,7 +300,7 @@ os.waitpid(child, 0)
     def test_another_program_of_the_same_user_cannot_look_into_the_process(how: str, word: str) -> None:
         """Without hardening it can: else this test would show nothing."""
         done = subprocess.run(
-            [sys.executable, "-c", DUMPABLE, how], capture_output=True, text=True, check=True, timeout=30,
+            [sys.executable, "-c", DUMPABLE, how, str(OTHER)], capture_output=True, text=True, check=True, timeout=30,
             env={"VERY_SECRET": "value", "PYTHONPATH": str(Path(__file__).parents[2])},
         )  # fmt: skip
         assert done.stdout.split("\n")[:2] == [f"environ {word}", f"mem {word}"]
