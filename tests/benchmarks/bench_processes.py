@@ -27,6 +27,17 @@ PROXY_CORE, LOAD_CORE = CORES[0], CORES[-1]
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+WANTED_FILES = 8192
+"""A thousand streams take two each, at the forwarder too."""
+
+
+def raise_file_limit() -> None:
+    """For what is started from now on; the daemon would do it for itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < WANTED_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(WANTED_FILES, hard), hard))
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -144,15 +155,19 @@ http {{
 """
 
 
+def nginx_program() -> str:
+    """Where Debian has it, if it is not on the path of who measures."""
+    return shutil.which("nginx") or "/usr/sbin/nginx"
+
+
 @contextlib.contextmanager
 def nginx(to: int) -> Iterator[Running]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="cf-bench-") as home:
         configuration = Path(home) / "nginx.conf"
         configuration.write_text(NGINX.format(home=home, to=to, port=port), encoding="ascii")
-        nginx_binary = shutil.which("nginx") or "/usr/sbin/nginx"
         child = subprocess.Popen(
-            [*pinned(PROXY_CORE), nginx_binary, "-c", str(configuration)], stderr=subprocess.DEVNULL
+            [*pinned(PROXY_CORE), nginx_program(), "-c", str(configuration)], stderr=subprocess.DEVNULL
         )
         try:
             wait_for(port, child)

@@ -78,7 +78,7 @@ def saturation_table(data: dict[str, Any]) -> str:
 
 def latency(scale: Scale, rate: float) -> dict[str, Any]:
     """Requests at their time, whatever became of those before."""
-    seconds = 2.0 if scale.quick else 6.0
+    seconds = 2.0 if scale.quick else 5.0
     done = rounds("sse", scale.rounds, "nginx", requests=int(rate * seconds), rate=rate, connections=16)
     return {
         name: {

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
+
+from tests.benchmarks.bench_processes import nginx_program
 
 FOLDER: Final = Path(__file__).parent / "results"
 PACKAGES: Final = ("claude-failover", "aiohttp", "uvloop", "msgspec")
@@ -17,10 +20,15 @@ def machine() -> str:
     """Processor, cores, kernel and versions; no name of the host."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.processor())
-    listed = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    listed = ", ".join([*(f"{name} {version(name)}" for name in PACKAGES), *_nginx()])
     kernel = ".".join(platform.release().split("-")[0].split(".")[:2])
     cores = len(os.sched_getaffinity(0))
     return f"{cores} cores of {model}, {platform.system()} {kernel}, Python {platform.python_version()}, {listed}"
+
+
+def _nginx() -> list[str]:
+    said = subprocess.run([nginx_program(), "-v"], check=False, capture_output=True, text=True).stderr
+    return [f"nginx {said.strip().rpartition('/')[2]}"] if said else []
 
 
 def save(name: str, data: dict[str, Any], folder: Path = FOLDER, *, disturbed: bool = False) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.benchmarks import page
+from tests.benchmarks.bench_processes import raise_file_limit
 from tests.benchmarks.measure import Scale
 from tests.benchmarks.parts import PARTS
 from tests.benchmarks.results import FOLDER, save
@@ -33,6 +34,7 @@ def main() -> int:
     told = parser.parse_args()
     scale = Scale(told.quick, told.minutes, told.requests)
     names = told.only or (["peers"] if told.peers else [name for name, part in PARTS.items() if not part.by_itself])
+    raise_file_limit()
     failed = []
     for name in [] if told.page else names:
         began = time.perf_counter()
