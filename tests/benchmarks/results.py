@@ -27,6 +27,8 @@ def machine() -> str:
 
 
 def _nginx() -> list[str]:
+    if not Path(nginx_program()).exists():
+        return []
     said = subprocess.run([nginx_program(), "-v"], check=False, capture_output=True, text=True).stderr
     return [f"nginx {said.strip().rpartition('/')[2]}"] if said else []
 
