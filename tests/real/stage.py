@@ -28,6 +28,7 @@ from claude_failover.drill.playback import Reply
 from claude_failover.drill.script import Refusal, Seen, Step
 from claude_failover.events.journal import LINGER
 from tests.fakes import aws_environment
+from tests.leak_search import Search
 from tests.real.clients import ROOT, ClaudeCode
 
 PATIENCE = 60.0
@@ -238,6 +239,13 @@ def leaks(stage: Stage) -> list[str]:
     return found
 
 
+def written(stage: Stage) -> list[str]:
+    """Every file of ours in which a made-up secret or the client key stands without belonging there."""
+    search = Search()
+    search.tree(stage.home / "cf")
+    return search.taken()
+
+
 def configuration(claude_url: str, bedrock_url: str, surface: Surface | str = "auto", more: str = "") -> str:
     """A config.yaml for the scene."""
     return (
@@ -281,9 +289,10 @@ async def scene(
             file.chmod(0o600)
             stage = Stage(home, claude, aws)
             if daemon:
-                await stack.enter_async_context(_daemon(stage))
+                await stack.enter_async_context(running(stage))
             yield stage
         assert stage.forgiven or leaks(stage) == []
+        assert written(stage) == []
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -301,7 +310,8 @@ def daemon_environment(stage: Stage) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _daemon(stage: Stage) -> AsyncIterator[None]:
+async def running(stage: Stage) -> AsyncIterator[None]:
+    """The daemon, where a scene began without it."""
     reading, writing = os.pipe()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "claude_failover.daemon", "--ready-fd", str(writing),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.leak_search import marked
+
 pytestmark = pytest.mark.skipif(
     shutil.which("gnome-keyring-daemon") is None or shutil.which("dbus-run-session") is None,
     reason="needs gnome-keyring and dbus (Debian: gnome-keyring, dbus-daemon)",
@@ -23,15 +25,18 @@ from claude_failover.credentials.box import Box, FILE, KEYRING
 from claude_failover.credentials.entry import ANTHROPIC, Entry
 from claude_failover.credentials.secret import Secret
 from claude_failover.errors import CredentialError
+from tests.leak_search import marked
 
 box = Box(Path(sys.argv[1]), Path(sys.argv[1]) / "lock")
-entry = Entry(shapes.API_KEY, Secret("sk-ant-api03-kept-for-real"))
+entry = Entry(shapes.API_KEY, Secret("sk-ant-api03-worth-nothing-kept-for-real"))
 try:
     box.keep(ANTHROPIC, entry, KEYRING)
 except CredentialError as error:
     print("refused:", error, "|", error.hint)
     box.keep(ANTHROPIC, entry, FILE)
 found = box.read(ANTHROPIC)
+everything = [path for path in Path(sys.argv[1]).parent.rglob("*") if path.is_file()]
+print("readable in", [path.name for path in everything if marked(path.read_bytes())])
 print("kept in", box.stores()[ANTHROPIC], found.access == entry.access, box.forget(ANTHROPIC), box.read(ANTHROPIC))
 """
 
@@ -61,22 +66,23 @@ def run(tmp_path: Path, before: str | None, **environ: str) -> str:
         clean["SCRIPT"] = SCRIPT
     done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr
-    assert "kept-for-real" not in done.stdout + done.stderr
+    assert not marked((done.stdout + done.stderr).encode())
     return done.stdout
 
 
 def test_an_unlocked_keyring_keeps_and_forgets(tmp_path: Path) -> None:
-    assert run(tmp_path, UNLOCKED) == "kept in keyring True True None\n"
+    assert run(tmp_path, UNLOCKED).splitlines() == ["readable in []", "kept in keyring True True None"]
+    assert list((tmp_path / "data/keyrings").glob("*.keyring"))
 
 
 def test_a_locked_keyring_is_said_and_the_file_must_be_chosen(tmp_path: Path) -> None:
-    refused, kept = run(tmp_path, LOCKED).splitlines()
+    refused, readable, kept = run(tmp_path, LOCKED).splitlines()
     assert refused.startswith("refused: the keyring")
     assert refused.endswith("| claude-failover token set --store file")
-    assert kept == "kept in file True True None"
+    assert (readable, kept) == ("readable in ['secrets.json']", "kept in file True True None")
 
 
 def test_without_a_session_there_is_no_keyring(tmp_path: Path) -> None:
-    refused, kept = run(tmp_path, None, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent").splitlines()
+    refused, readable, kept = run(tmp_path, None, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent").splitlines()
     assert refused.startswith("refused: there is no keyring on this machine")
-    assert kept == "kept in file True True None"
+    assert (readable, kept) == ("readable in ['secrets.json']", "kept in file True True None")

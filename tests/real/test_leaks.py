@@ -6,22 +6,29 @@ both credentials, and the reader itself is shown to see what it is there to see.
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import aiohttp
 import pytest
 
 from claude_failover.core.types import Surface
 from claude_failover.drill import claude_faults
 from claude_failover.drill.bedrock_access import ACCESS_KEY, SECRET_KEY
+from claude_failover.drill.bedrock_access import API_KEY as BEDROCK_KEY
 from claude_failover.drill.claude_api import API_KEY, OAUTH_TOKEN
 from claude_failover.drill.script import text, tool_call
+from tests.control_fakes import cli
 from tests.fakes import claude_headers, messages_body
+from tests.leak_search import marked
 from tests.real.clients import ClaudeCode
-from tests.real.stage import leaks, scene
+from tests.real.stage import leaks, running, scene, written
 
 pytestmark = pytest.mark.timeout(120)
 
 ECHO = tool_call("Bash", {"command": "echo made-by-a-tool", "description": "Print a line"})
 TOOLS = ("--allowedTools", "Bash", "--permission-mode", "bypassPermissions")
+SHOWN = (("token", "status"), ("status", "--json"), ("explain", "last"), ("logs", "-n", "1000"), ("doctor",))
 SECRETS = (API_KEY, OAUTH_TOKEN, ACCESS_KEY, SECRET_KEY)
 
 
@@ -43,6 +50,37 @@ async def test_nothing_crosses_over(newest: ClaudeCode, surface: Surface, oauth:
             written = file.read_bytes()
             assert not [secret for secret in SECRETS if secret.encode() in written], file.name
             assert b"made-by-a-tool" not in written, f"{file.name} holds what was said"
+
+
+REFRESH = "sk-ant-ort01-" + "made-up-and-worth-nothing-refresh"
+
+
+async def test_what_is_kept_is_used_on_both_legs_and_read_by_nobody(newest: ClaudeCode) -> None:
+    """A login with its refresh token, and a Bedrock API key, in the file that was chosen instead of a keyring."""
+    limit = claude_faults.plan_limit()
+    async with scene(ECHO, limit, bedrock=[ECHO, text("Done.")], daemon=False) as stage:
+        login = json.dumps({"access_token": OAUTH_TOKEN, "refresh_token": REFRESH, "expires_in": 86_400})
+        for words, secret in (((), login), (("bedrock",), BEDROCK_KEY)):
+            done = await asyncio.to_thread(
+                cli, "token", "set", *words, "--store", "file", home=stage.home, stdin=secret
+            )
+            assert done.returncode == 0, done.stderr
+            assert not marked((done.stdout + done.stderr).encode())
+        async with running(stage):
+            environment = stage.environment() | {"ANTHROPIC_AUTH_TOKEN": stage.key}
+            del environment["ANTHROPIC_API_KEY"], environment["ANTHROPIC_CUSTOM_HEADERS"]
+            told = await stage.ask(newest, "Run the command", *TOOLS, environment=environment)
+            assert told.good() == "Done."
+            shown = [await asyncio.to_thread(cli, *words, home=stage.home) for words in SHOWN]
+        assert {seen.header("authorization") for seen in stage.claude.requests if seen.method == "POST"} == {
+            f"Bearer {OAUTH_TOKEN}"
+        }
+        assert {seen.header("authorization") for seen in stage.bedrock.requests} == {f"Bearer {BEDROCK_KEY}"}
+        assert not marked("".join(done.stdout + done.stderr for done in shown).encode())
+        assert "refreshes itself" in shown[0].stdout or "login token" in shown[0].stdout
+        secrets = (stage.home / "cf/state/secrets.json").read_text()
+        assert all(secret in secrets for secret in (OAUTH_TOKEN, REFRESH, BEDROCK_KEY))
+        assert written(stage) == []
 
 
 async def test_the_reader_sees_what_crosses_over() -> None:
