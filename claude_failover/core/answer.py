@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -40,8 +39,7 @@ METRICS = "amazon-bedrock-invocationMetrics"
 """InvokeModel appends this to ``message_stop`` (bedrock.md 3); the Messages API has no such field."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerEvent:
+class AnswerEvent(msgspec.Struct, frozen=True):
     """One event of a streamed answer."""
 
     type: str

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec import structs
 
 from claude_failover.core import limits
 from claude_failover.core.error_body import Told, described, short
@@ -68,7 +69,7 @@ def classify(status: int, headers: Mapping[str, str], told: Told, now: Instant) 
     """
     wait = limits.retry_after(headers, now.wall)
     verdict = _limit(headers, told, now) if status == 429 else _other(status, headers, told)
-    return replace(
+    return structs.replace(
         verdict,
         retry_after=wait,
         should_retry=_boolean(headers.get("x-should-retry")),

@@ -6,8 +6,9 @@ is called exactly once, with the verdict that ended it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from claude_failover.core import reply
 from claude_failover.core.answer import AnswerReader
@@ -36,8 +37,7 @@ HELD_MAX: Final = 4 * 1024 * 1024
 """Bytes of events that may be held before the commit; more is not an answer that begins."""
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """One send of the request to one backend."""
 
     index: int
@@ -64,10 +64,10 @@ class Attempt:
     ttfb: Seconds | None = None
     ttft: Seconds | None = None
     reader: AnswerReader | None = None
-    usage: UsageCounter = field(default_factory=UsageCounter)
-    held: list[bytes] = field(default_factory=list)
+    usage: UsageCounter = msgspec.field(default_factory=UsageCounter)
+    held: list[bytes] = msgspec.field(default_factory=list)
     held_bytes: int = 0
-    body: list[bytes] = field(default_factory=list)
+    body: list[bytes] = msgspec.field(default_factory=list)
     body_bytes: int = 0
     started: bool = False
     """``message_start`` was seen."""

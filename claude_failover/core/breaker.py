@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from claude_failover.core.members import at_hand
 from claude_failover.core.settings import CircuitBreaker as Rules
 from claude_failover.core.types import Monotonic, Seconds
@@ -85,8 +87,7 @@ class Readiness(StrEnum):
     RESTING = "resting"
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """Leave to send, under a given state of the breaker."""
 
     generation: int
@@ -94,8 +95,7 @@ class Grant:
     """Whose; only the owner of the probe can fail it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A transition that took place."""
 
     before: State

@@ -1,15 +1,16 @@
 """The language between an exchange and the shell: events go in, commands come out.
 
 An exchange is fed events with :meth:`Exchange.handle` and answers with a list of
-commands; the shell does them in order. All are frozen dataclasses with ``==``, so a
+commands; the shell does them in order. All are frozen structs with ``==``, so a
 test is ``assert exchange.handle(event, now) == [command, ...]``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 from claude_failover.core.members import at_hand
 from claude_failover.core.types import (
@@ -26,8 +27,7 @@ from claude_failover.core.types import (
 # --- what the client asked -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ClientRequest:
+class ClientRequest(msgspec.Struct, frozen=True):
     """A ``POST /v1/messages`` as it came: nothing re-serialised, nothing decoded."""
 
     id: str
@@ -42,8 +42,7 @@ class ClientRequest:
 # --- what an upstream is asked to send ---------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """One HTTP request for one backend, complete but for its origin and its credential."""
 
     method: str
@@ -60,13 +59,11 @@ class UpstreamRequest:
 # --- events ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """The request is complete; begin."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeadReceived:
+class HeadReceived(msgspec.Struct, frozen=True):
     """Status line and headers of an attempt's response."""
 
     attempt: int
@@ -74,8 +71,7 @@ class HeadReceived:
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True)
-class BodyReceived:
+class BodyReceived(msgspec.Struct, frozen=True):
     """Bytes of an attempt's body, as they arrived."""
 
     attempt: int
@@ -109,8 +105,7 @@ class Failure(StrEnum):
     """An exception of our own code; caught at the request boundary."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnded:
+class AttemptEnded(msgspec.Struct, frozen=True):
     """An attempt's I/O is over: ``failure is None`` means that the body ended as HTTP says it should."""
 
     attempt: int
@@ -119,13 +114,11 @@ class AttemptEnded:
     """One line for people; no secret, no header value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wakeup:
+class Wakeup(msgspec.Struct, frozen=True):
     """The moment in :attr:`Exchange.deadline` has come."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientGone:
+class ClientGone(msgspec.Struct, frozen=True):
     """The client closed its connection, or cannot be written to any more."""
 
 
@@ -134,8 +127,7 @@ Event = Start | HeadReceived | BodyReceived | AttemptEnded | Wakeup | ClientGone
 # --- commands ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAttempt:
+class OpenAttempt(msgspec.Struct, frozen=True):
     """Send *request* to *backend*. At most one attempt of an exchange is open at a time."""
 
     attempt: int
@@ -151,54 +143,46 @@ class OpenAttempt:
     """Sign with this offset added to our clock (learned from a 403's ``Date``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class CloseAttempt:
+class CloseAttempt(msgspec.Struct, frozen=True):
     """Give the attempt up at once: close its connection, send no further events of it."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendHead:
+class SendHead(msgspec.Struct, frozen=True):
     """Begin the response to the client."""
 
     status: int
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True)
-class SendBody:
+class SendBody(msgspec.Struct, frozen=True):
     """Bytes for the client."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """The response is complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(msgspec.Struct, frozen=True):
     """Close the client's connection without a proper end: the answer is not complete and must not look it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """For the ledger, the log, the metrics."""
 
     record: AttemptRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(msgspec.Struct, frozen=True):
     """For the log, the metrics, the alerts; and persisted where it must survive a restart."""
 
     transition: Transition
 
 
-@dataclass(frozen=True, slots=True)
-class Conclude:
+class Conclude(msgspec.Struct, frozen=True):
     """The exchange is over; its canonical record. Always the last command, exactly once."""
 
     record: ExchangeRecord
@@ -209,8 +193,7 @@ Command = OpenAttempt | CloseAttempt | SendHead | SendBody | Finish | Abort | Re
 # --- answers of translate, shared by its callers -------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(msgspec.Struct, frozen=True):
     """One thing that translation changed, for the log and ``explain``: path and why, never content."""
 
     path: str
@@ -220,18 +203,16 @@ class Rewrite:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Translated:
+class Translated(msgspec.Struct, frozen=True):
     """A request that Bedrock will take."""
 
     request: UpstreamRequest
     upstream_model: str
     rewrites: tuple[Rewrite, ...] = ()
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Untranslatable:
+class Untranslatable(msgspec.Struct, frozen=True):
     """Why this request cannot be served by Bedrock at all; the primary's answer stands."""
 
     why: str

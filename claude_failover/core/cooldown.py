@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from claude_failover.core import told
 from claude_failover.core.bounded import Bounded
 from claude_failover.core.deadline import Deadline
@@ -53,8 +55,7 @@ HELD_POLL: Final = Seconds(0.5)
 MAX_KEPT: Final = 1_024
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """What a cooldown reaches."""
 
     backend: BackendName
@@ -100,8 +101,7 @@ class Cooldown:
         return not self.held(now) and (self.early is None or now.monotonic - self.early >= EARLY_EVERY)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """A cooldown that stood when an attempt was sent: its outcome speaks about exactly this one."""
 
     key: Key

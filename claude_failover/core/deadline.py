@@ -7,13 +7,12 @@ jump back the monotonic clock ends it, a jump forward ends it early, which costs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from claude_failover.core.types import Epoch, Instant, Seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(msgspec.Struct, frozen=True):
     """A wall-clock moment, and when it was set: it is over as soon as either clock says so."""
 
     at: Epoch

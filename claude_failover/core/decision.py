@@ -8,15 +8,15 @@ ends. A :class:`Hold` says when to ask again, with the same tries. A :class:`Sto
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from claude_failover.core.cooldown import Held
 from claude_failover.core.spend import Refusal, Reservation
 from claude_failover.core.types import BackendName, Instant, Monotonic, Reason, Seconds, Transition, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
+class RequestFacts(msgspec.Struct, frozen=True):
     """What is known about a request before anything was sent."""
 
     exchange: str
@@ -30,9 +30,9 @@ class RequestFacts:
     """By the request's own header."""
     stays: str | None = None
     """Why it must never leave the primary; ``None`` = it may."""
-    unservable: Mapping[BackendName, str] = field(default_factory=dict)
+    unservable: Mapping[BackendName, str] = msgspec.field(default_factory=dict)
     """Why a backend cannot serve this request."""
-    estimates: Mapping[BackendName, int] = field(default_factory=dict)
+    estimates: Mapping[BackendName, int] = msgspec.field(default_factory=dict)
     """Worst case in nano-USD at paid backends; absent = free."""
     patience: Seconds = Seconds(570.0)
     """How long the client will still wait for us before anything is sent."""
@@ -45,8 +45,7 @@ class RequestFacts:
         return None if self.session is None else (self.session, self.agent or "")
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(msgspec.Struct, frozen=True):
     """One attempt of this request that is over."""
 
     backend: BackendName
@@ -55,8 +54,7 @@ class Try:
     ended: Monotonic
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(msgspec.Struct, frozen=True):
     """Leave to send one attempt."""
 
     id: int
@@ -73,8 +71,7 @@ class Permit:
     opened: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Go:
+class Go(msgspec.Struct, frozen=True):
     """Send one attempt there, now."""
 
     backend: BackendName
@@ -89,8 +86,7 @@ class Go:
     """What deciding changed; to be announced."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """Ask again then, with the same tries."""
 
     until: Monotonic
@@ -98,8 +94,7 @@ class Hold:
     transitions: tuple[Transition, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """No further attempt: answer with the best original error."""
 
     why: str

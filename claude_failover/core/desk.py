@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import msgspec
+
 from claude_failover.core.bounded import Bounded
 from claude_failover.core.budgets import Ceiling, Ramp, RetryBudget
 from claude_failover.core.deadline import Deadline
@@ -55,8 +57,7 @@ class Spend(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Flight:
+class Flight(msgspec.Struct):
     """An attempt under way."""
 
     permit: Permit
@@ -65,8 +66,7 @@ class Flight:
     committed: bool = False
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(msgspec.Struct):
     """What was decided for a request that waits, so that asking twice gives one answer."""
 
     tries: int = -1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Final
+
+from msgspec import structs
 
 from claude_failover.core import headers
 from claude_failover.core.bounds import PromptBound, prompt_bound
@@ -161,12 +162,12 @@ def at(facts: RequestFacts, started: Instant, now: Instant, most: float = float(
     left = max(0.0, min(facts.patience, most) - (now.monotonic - started.monotonic))
     if left == facts.patience:
         return facts  # as at every start
-    return replace(facts, patience=Seconds(left))
+    return structs.replace(facts, patience=Seconds(left))
 
 
 def cannot_serve(facts: RequestFacts, backend: BackendName, why: str) -> RequestFacts:
     """The same facts, knowing that *backend* cannot take this request."""
-    return replace(facts, unservable={**facts.unservable, backend: why})
+    return structs.replace(facts, unservable={**facts.unservable, backend: why})
 
 
 def family_of(model: str) -> str | None:

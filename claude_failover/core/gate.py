@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 from claude_failover.core import headers
 from claude_failover.core.members import at_hand
 from claude_failover.core.types import Headers
@@ -43,8 +45,7 @@ class Route(StrEnum):
     METRICS = "metrics"
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """May pass."""
 
     route: Route
@@ -52,8 +53,7 @@ class Admitted:
     """The request's, without any line that carries our key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """May not; what to answer."""
 
     status: int

@@ -9,9 +9,12 @@ Narrowest reason first to change, widest first to check: a backend is *blocked* 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import structs
 
 from claude_failover.core.bounded import Bounded
 from claude_failover.core.breaker import Breaker, Change, Fault, Grant, Readiness, State
@@ -62,8 +65,7 @@ class Gate(StrEnum):
     BLOCKED = "blocked"
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """One gate, looked at."""
 
     gate: Gate
@@ -102,8 +104,7 @@ class Block:
     pins: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(msgspec.Struct, frozen=True):
     """A (backend, model), and what else decides which gates apply."""
 
     backend: BackendName
@@ -111,8 +112,7 @@ class Spot:
     family: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """What an attempt took on its way in."""
 
     owner: int
@@ -158,7 +158,9 @@ class Gates:
             looks.append(self._breaking(breaker, now))
         worst = max(looks, key=lambda look: (not look.passes, look.wait))
         until = max((look.until for look in looks if look.until is not None), default=None)
-        return replace(worst, until=until, may_be_early=all(look.may_be_early for look in looks if not look.passes))
+        return structs.replace(
+            worst, until=until, may_be_early=all(look.may_be_early for look in looks if not look.passes)
+        )
 
     def known(self) -> set[tuple[BackendName, str]]:
         """Every (backend, model) that something is known about."""

@@ -8,7 +8,8 @@ Everything else is left as it was judged.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec import structs
 
 from claude_failover.core import reply
 from claude_failover.core.attempt import Attempt
@@ -43,7 +44,7 @@ def _refused_token(attempt: Attempt, verdict: Verdict, tries: Sequence[Try]) -> 
     """Once, the token's sources are looked at again; twice, the refusal stands as it came."""
     name = attempt.backend.name
     again = any(one.backend == name and one.verdict.outcome is Outcome.CREDENTIALS for one in tries)
-    return verdict if again else replace(verdict, outcome=Outcome.CREDENTIALS)
+    return verdict if again else structs.replace(verdict, outcome=Outcome.CREDENTIALS)
 
 
 def _refused_field(
@@ -56,5 +57,5 @@ def _refused_field(
     status = attempt.status or 400
     repair = denials.propose(status, attempt.whole(), verdict, attempt.translated, attempt.target, attempt.surface, now)
     if repair is None:
-        return replace(verdict, outcome=Outcome.CLIENT_ERROR, error_type=reply.REFUSED_ONLY_THERE), []
+        return structs.replace(verdict, outcome=Outcome.CLIENT_ERROR, error_type=reply.REFUSED_ONLY_THERE), []
     return verdict, denials.learn(repair, now)

@@ -24,8 +24,9 @@ in :mod:`~claude_failover.core.views`. Source of every rule: failover-policy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import structs
 
 from claude_failover.core import feedback, retries, route, views
 from claude_failover.core.decision import Decision, Go, Hold, Permit, RequestFacts, Stop, Try
@@ -96,7 +97,7 @@ class Policy:
         decision = self._decide(facts, tries, now, said)
         if isinstance(decision, Stop):
             self._desk.plans.pop(facts.exchange)
-        return replace(decision, transitions=tuple(said)) if said else decision
+        return structs.replace(decision, transitions=tuple(said)) if said else decision
 
     def _decide(self, facts: RequestFacts, tries: Sequence[Try], now: Instant, said: list[Transition]) -> Decision:
         final = self._final(tries)
@@ -150,7 +151,7 @@ class Policy:
             return go
         if again.costs:
             self._desk.budget(last.backend).take()
-        return replace(go, fresh=again.fresh, refresh_credentials=again.refresh_credentials)
+        return structs.replace(go, fresh=again.fresh, refresh_credentials=again.refresh_credentials)
 
     def _planned(self, q: Question) -> Again | None:
         """What the last try's end calls for on the same backend; worked out once, for it rolls dice."""

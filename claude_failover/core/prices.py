@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from claude_failover.core.rates import (
     PER_MILLE,
@@ -46,8 +47,7 @@ Source: platform.claude.com/docs/en/agents-and-tools/tool-use/overview, "Pricing
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True):
     """What an attempt's tokens cost."""
 
     nusd: int

@@ -6,8 +6,9 @@ Every gate is looked at once, so all steps of one decision see the same world.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from claude_failover.core.decision import Hold, RequestFacts, Try
 from claude_failover.core.desk import Desk, Plan
@@ -44,8 +45,7 @@ _LEFT: Final = {
 """Reasons that are not named like the outcome for which a backend was left."""
 
 
-@dataclass(slots=True)
-class Question:
+class Question(msgspec.Struct):
     """A request, its tries, and the moment."""
 
     desk: Desk
@@ -56,9 +56,9 @@ class Question:
     plan: Plan
     said: list[Transition]
     """What deciding has changed so far."""
-    refused: dict[BackendName, Refusal] = field(default_factory=dict)
+    refused: dict[BackendName, Refusal] = msgspec.field(default_factory=dict)
     """Where money stood in the way."""
-    looks: dict[BackendName, Look] = field(default_factory=dict)
+    looks: dict[BackendName, Look] = msgspec.field(default_factory=dict)
 
     @property
     def tried(self) -> set[BackendName]:

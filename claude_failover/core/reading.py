@@ -6,8 +6,9 @@ relayed as it comes), and a body that is judged whole: every error, and a non-st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from claude_failover.core import answer, failures, headers
 from claude_failover.core.answer import AnswerEvent
@@ -33,8 +34,7 @@ WHOLE_BODY_MAX: Final = 64 * 1024 * 1024
 """Bytes of a non-streaming answer; 128k output tokens are under 1 MiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(msgspec.Struct, frozen=True):
     """The commit: these bytes are the answer's first."""
 
     data: bytes
@@ -42,15 +42,13 @@ class Begun:
     """What ended it at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(msgspec.Struct, frozen=True):
     """The commit of an answer that is complete: this is all of it."""
 
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """It failed before the commit, so another backend may try."""
 
     verdict: Verdict
@@ -58,8 +56,7 @@ class Failed:
     """Whether its connection is still open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """It broke after the commit."""
 
     verdict: Verdict
@@ -69,8 +66,7 @@ class Broken:
     """Whether its connection is still open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True):
     """A stream has come to its proper end."""
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from claude_failover.core.decision import RequestFacts, Stop
 from claude_failover.core.desk import Desk
 from claude_failover.core.types import BackendName, Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """The candidates of one request."""
 
     order: tuple[BackendName, ...]

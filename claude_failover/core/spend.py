@@ -30,6 +30,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import msgspec
+
 from claude_failover.core.types import Epoch, Instant, Transition, TransitionKind
 
 NUSD_PER_USD: Final = 1_000_000_000
@@ -50,8 +52,7 @@ class DayWindow:
     """How to name that moment to people, such as ``00:00 Europe/Berlin``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True):
     """Money held for one attempt. Settle or release it once; a second time has no effect."""
 
     id: int

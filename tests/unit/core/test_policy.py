@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from claude_failover.clock import FakeClock
 from claude_failover.core.gates import Gate
@@ -1253,7 +1253,7 @@ def test_a_request_that_was_left_out_gives_its_place_free() -> None:
     assert probe.go().permit.probe
     assert probe.went is not None
     w.policy.observe(probe.went.permit, Verdict(Outcome.LOCAL), w.clock.now())
-    probe.facts = replace(probe.facts, unservable={CLAUDE: "cannot take it"})
+    probe.facts = structs.replace(probe.facts, unservable={CLAUDE: "cannot take it"})
     assert probe.go().backend == BEDROCK
     assert w.request().go().permit.probe
 

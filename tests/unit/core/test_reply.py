@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from claude_failover.core import reply
 from claude_failover.core.commands import ClientRequest
