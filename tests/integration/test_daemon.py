@@ -232,16 +232,6 @@ async def test_models_can_be_discovered_and_are_kept(home: Home) -> None:
             assert (await daemon.post(headers={"x-claude-failover-force": "bedrock"})).status == 200
 
 
-async def test_what_a_refusal_taught_is_in_the_models(home: Home) -> None:
-    body = messages_body(top_k=5, model="claude-opus-5-5")
-    async with simulated_claude() as claude, simulated_bedrock() as bedrock:
-        home.configure(BOTH.format(claude=claude.url, bedrock=bedrock.url))
-        async with home.running() as daemon:
-            await daemon.post(body, headers={"x-claude-failover-force": "bedrock"})
-            answer = await daemon.ask(lambda client: client.models())
-            assert all(one.backend == "bedrock" and one.until is not None for one in answer.learned)
-
-
 async def test_a_price_file_is_in_force(home: Home) -> None:
     prices = home.path / "prices.yaml"
     prices.write_text("models: {claude-opus-5-5: {input: 7}}\n")
