@@ -22,7 +22,7 @@ from claude_failover.errors import ConfigError, ControlError, UsageError
 from claude_failover.ledger_query import CostReport
 from tests.control_fakes import short_directory
 from tests.daemons import ALONE, BOTH, Home, at
-from tests.fakes import messages_body, said, simulated_bedrock, simulated_claude, sse_events
+from tests.fakes import said, simulated_bedrock, simulated_claude, sse_events
 
 SLOW = Answer(blocks=(Text("one two three four five six seven eight", deltas=8),), gap=0.15)
 """An answer that takes two seconds."""
