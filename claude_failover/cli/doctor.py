@@ -19,7 +19,7 @@ from claude_failover.cli import diagnosis, doctor_claude, doctor_credentials, do
 from claude_failover.cli import invocation as cli
 from claude_failover.cli.diagnosis import Finding, Patient
 from claude_failover.cli.invocation import coloured, out, say
-from claude_failover.cli.progress import Progress
+from claude_failover.cli.progress import Progress, waiting
 from claude_failover.errors import UsageError
 
 Check = Callable[[Patient], Iterable[Finding]]
@@ -60,7 +60,9 @@ def doctor(
             sys.stdout.flush()
 
     for name, check in OFFLINE:
-        take(name, list(check(patient)))
+        with waiting(f"checking: {name}"):
+            findings = list(check(patient))
+        take(name, findings)
         if patient.lost:
             break
     consented = online and not patient.lost and _consent(patient, yes=yes)

@@ -70,11 +70,11 @@ def models(
     configuration, or what was discovered in the account.
     """
     from claude_failover.cli import story  # noqa: PLC0415 - not for `status`
-    from claude_failover.cli.progress import Progress  # noqa: PLC0415
+    from claude_failover.cli.progress import waiting  # noqa: PLC0415
 
     invocation = cli.of(context)
     try:
-        with Progress("asking AWS for its models"):
+        with waiting("asking AWS for its models"):
             answer = invocation.client().models(refresh=refresh)
     except DaemonNotRunning:
         if refresh:

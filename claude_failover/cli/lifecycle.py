@@ -11,6 +11,7 @@ from claude_failover.cli import invocation as cli
 from claude_failover.cli.durations import parse_duration
 from claude_failover.cli.invocation import say
 from claude_failover.cli.presence import bring_up, start_in_background, stay, take_down
+from claude_failover.cli.progress import waiting
 from claude_failover.cli.spawn import PATIENCE
 from claude_failover.control import claim
 from claude_failover.core.types import Seconds
@@ -88,7 +89,8 @@ def reload(context: typer.Context) -> int:
     No stream is dropped. A wrong configuration is refused and the old one stays in force. A backend that is blocked
     because its certificate or its pinned key was wrong is tried, and compared, again.
     """
-    result = cli.of(context).client().reload()
+    with waiting("reading credentials again"):
+        result = cli.of(context).client().reload()
     say(f"reloaded: {', '.join(result.changed)} changed" if result.changed else "reloaded: nothing changed")
     if result.restart_needed:
         say(f"takes effect with `claude-failover restart`: {', '.join(result.restart_needed)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, TextIO
 
@@ -55,3 +57,24 @@ class Progress:
         self._stream.write(f"\r\x1b[K{what} … {now - self._began:.0f} s")
         self._stream.flush()
         self._shown = True
+
+
+@contextlib.contextmanager
+def waiting(what: str, *, stream: TextIO | None = None, clock: Clock | None = None) -> Iterator[None]:
+    """Show *what* while the caller is held up by one long question and cannot tick."""
+    import threading  # noqa: PLC0415 - not for what is quick
+
+    over = threading.Event()
+    with Progress(what, stream=stream, clock=clock) as progress:
+
+        def tell() -> None:
+            while not over.wait(EVERY):
+                progress.tick()
+
+        teller = threading.Thread(target=tell, name="progress", daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            over.set()
+            teller.join()

@@ -19,6 +19,7 @@ from claude_failover.cli import invocation as cli
 from claude_failover.cli import service_units as units
 from claude_failover.cli.invocation import PROGRAM, Invocation, out, say
 from claude_failover.cli.presence import take_down
+from claude_failover.cli.progress import waiting
 from claude_failover.cli.service_hardening import sandbox
 from claude_failover.cli.spawn import wait_until_gone
 from claude_failover.config_paths import write_private
@@ -263,9 +264,10 @@ def _manage(words: list[str]) -> None:
     if program is None:
         raise DaemonFailed(f"{words[0]} is not there: this system has no such service manager", hint=f"{PROGRAM} start")
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words and our own path
-            [program, *words[1:]], capture_output=True, text=True, timeout=_PATIENCE, check=False
-        )
+        with waiting(f"waiting for {words[0]}"):
+            done = subprocess.run(  # noqa: S603 - fixed words and our own path
+                [program, *words[1:]], capture_output=True, text=True, timeout=_PATIENCE, check=False
+            )
     except subprocess.TimeoutExpired as error:
         raise DaemonFailed(f"`{' '.join(words)}` did not end within {_PATIENCE:.0f} s") from error
     if done.returncode:

@@ -20,6 +20,7 @@ from claude_failover import events
 from claude_failover.cli import invocation as cli
 from claude_failover.cli.durations import spell
 from claude_failover.cli.invocation import Invocation, out, say
+from claude_failover.cli.progress import waiting
 from claude_failover.config_load import load
 from claude_failover.config_paths import make_private_directory
 from claude_failover.core.settings import Settings
@@ -134,7 +135,8 @@ def status(context: typer.Context, as_json: Json = False) -> int:
     """
     invocation = cli.of(context)
     settings = load(invocation.config).settings
-    found = asyncio.run(_survey(invocation, settings))
+    with waiting("asking every source"):
+        found = asyncio.run(_survey(invocation, settings))
     if as_json:
         out(json.dumps({"schema_version": SCHEMA_VERSION, **found}, indent=2))
     else:

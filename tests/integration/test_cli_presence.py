@@ -119,3 +119,26 @@ def test_a_second_interrupt_cuts_it_off(busy: Path) -> None:
     terminal.close()
     assert terminal.exitstatus == 0
     assert claim.holder(paths_of(busy).lock) is None
+
+
+def test_a_restart_waits_for_what_runs_and_brings_up_another(busy: Path) -> None:
+    before = claim.holder(paths_of(busy).lock)
+    terminal = pexpect.spawn(
+        sys.executable, ["-P", "-m", "claude_failover", "restart", "--drain", "3"], env=clean_environment(busy),
+        cwd=str(busy), encoding="utf-8", timeout=20,
+    )  # fmt: skip
+    terminal.expect("waiting for 1 stream …")
+    terminal.expect(r"claude-failover runs: pid (\d+)")
+    after = int(terminal.match[1])
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert before != after == claim.holder(paths_of(busy).lock)
+
+
+def test_a_restart_into_a_wrong_configuration_stops_nothing(busy: Path) -> None:
+    before = claim.holder(paths_of(busy).lock)
+    (busy / "cf/config.yaml").write_text("nonsense: 1\n")
+    done = cli("restart", home=busy)
+    assert (done.returncode, "nonsense" in done.stderr) == (2, True)
+    assert claim.holder(paths_of(busy).lock) == before

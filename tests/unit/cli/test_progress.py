@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 
-from claude_failover.cli.progress import Progress
+from claude_failover.cli.progress import Progress, waiting
 from claude_failover.clock import FakeClock
 
 
@@ -53,3 +54,25 @@ def test_nothing_is_shown_where_nobody_looks() -> None:
         clock.advance(5.0)
         progress.tick()
     assert stream.getvalue() == ""
+
+
+class Written(Terminal):
+    """Says when something was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.happened = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.happened.set()
+        return super().write(text)
+
+
+def test_what_cannot_tick_is_ticked_for() -> None:
+    clock, stream = FakeClock(), Written()
+    with waiting("asking AWS", stream=stream, clock=clock):
+        clock.advance(3.0)
+        assert stream.happened.wait(10)
+    assert stream.getvalue().startswith("\r\x1b[Kasking AWS … 3 s")
+    assert stream.getvalue().endswith("\r\x1b[K")
+    assert "progress" not in [thread.name for thread in threading.enumerate()]
