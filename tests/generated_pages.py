@@ -92,6 +92,7 @@ EVENTS: Final[Mapping[EventName, str]] = {
     "offline.began": "No backend can be reached; none is blamed.",
     "offline.ended": "One answers again.",
     "denial.learned": "A backend refused a field, beta or id; it is not sent there again for a while.",
+    "beta.dropped": "The client sent a beta that we do not know; Bedrock is not sent it. Said once for each.",
     "backend.blocked": "A certificate or a pinned key is wrong; nothing is sent there.",
     "spend.alerted": "Today's spend passed `cost_tracking.alert_threshold`; once a day.",
     "spend.reached": "The daily limit, or a session's budget, refused a request; once a day.",

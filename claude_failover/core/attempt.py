@@ -6,6 +6,7 @@ is called exactly once, with the verdict that ended it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -55,6 +56,8 @@ class Attempt(msgspec.Struct):
     surface: Surface | None = None
     translated: Translated | None = None
     target: Target | None = None
+    news: Sequence[str] = ()
+    """Betas of the client's that no request before it had, and that we do not know."""
     status: int | None = None
     headers: Headers = ()
     heard: Monotonic = Monotonic(0.0)

@@ -10,6 +10,7 @@ Source: wire/bedrock.md 2.3 (allow-list), 2.2 (pairs); wire/claude.md 1.10 (whic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -108,6 +109,23 @@ BETAS: Final = (
     BetaRule("computer-use-2025-11-24", used=_feature("computer_20251124"), structural=True),
 )
 
+DROPPED: Final = (
+    "oauth-2025-04-20", "extended-cache-ttl-2025-04-11", "prompt-caching-scope-2026-01-05", "prompt-caching-2024-07-31",
+    "redact-thinking-2026-02-12", "files-api-2025-04-14", "skills-2025-10-02", "web-fetch-2025-09-10",
+    "fast-mode-2026-02-01", "advisor-tool-2026-03-01", "cache-diagnosis-2026-04-07", "tool-provenance-2026-10-26",
+    "claude-code-side-query-2026-09-29", "compact-2026-09-04", "mid-conversation-tool-changes-2026-07-01",
+    "mid-conversation-output-config-2026-07-01", "mid-conversation-system-2026-04-07",
+    "mid-conversation-system-clear-at-2026-08-21", "per-turn-control-2026-07-01", "structured-outputs-2025-11-13",
+    "structured-outputs-2025-12-15", "tool-examples-2025-10-29", "task-budgets-2026-03-13", "inline-tools-2026-09-15",
+    "timing-2026-09-09", "code-execution-", "mcp-client-", "mcp-servers-", "server-side-fallback-", "fallback-credit-",
+    "message-batches-", "output-128k-", "token-efficient-tools-", "pdfs-",
+)  # fmt: skip
+"""Known, and never sent: refused by Bedrock or without meaning there; those that end in a dash with any date."""
+
+_KNOWN = frozenset({*(rule.name for rule in BETAS), *RENAMED, *(name for name in DROPPED if not name.endswith("-"))})
+_KNOWN_STARTS = tuple(name for name in DROPPED if name.endswith("-"))
+_SHAPE = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
 STRUCTURAL: Final = frozenset(rule.name for rule in BETAS if rule.structural)
 
 
@@ -115,6 +133,17 @@ def asked_for(headers: Headers) -> tuple[str, ...]:
     """The client's betas in its order, trimmed, each once, over every ``anthropic-beta`` line."""
     values = [value for name, value in headers if name.lower() == "anthropic-beta"]
     return tuple(dict.fromkeys(part for value in values for raw in value.split(",") if (part := raw.strip())))
+
+
+def unknown(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """What of *asked* is in none of our tables: a newer client's. It is not sent; somebody may want to know.
+
+    A value that is not spelt like a beta is nobody's news, and may be anything.
+    """
+    return tuple(
+        name for name in asked
+        if name not in _KNOWN and not name.startswith(_KNOWN_STARTS) and _SHAPE.fullmatch(name)
+    )  # fmt: skip
 
 
 def usable(asked: tuple[str, ...], surface: Surface, caps: Capabilities, rules: Rules) -> frozenset[str]:

@@ -7,6 +7,7 @@ keeps the one it was born with, so a reload never changes the rules in mid-reque
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,8 +33,12 @@ class ErrorAnswer:
     verdict: Verdict
 
 
+MET: Final = 256
+"""Names of betas that are remembered as told; after so many, new ones are no news."""
+
+
 class Memory:
-    """The last limit that each (backend, model) told us, word for word.
+    """The last limit that each (backend, model) told us, word for word; and which unknown betas were spoken of.
 
     While a backend cools down its requests go elsewhere; if nobody else can serve one, this
     is the honest answer, and it costs the limited backend no request.
@@ -41,6 +46,13 @@ class Memory:
 
     def __init__(self) -> None:
         self._limits: OrderedDict[tuple[BackendName, str], ErrorAnswer] = OrderedDict()
+        self._met: set[str] = set()
+
+    def first_met(self, names: Iterable[str]) -> list[str]:
+        """Which of *names* were never asked about before; each is answered once, so it is told once."""
+        news = [name for name in names if name not in self._met][: MET - len(self._met)]
+        self._met.update(news)
+        return news
 
     def keep(self, model: str, answer: ErrorAnswer) -> None:
         """Remember *answer*, forgetting the oldest beyond :data:`REMEMBERED`."""

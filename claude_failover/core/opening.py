@@ -112,6 +112,7 @@ def _to_bedrock(
     if isinstance(made, Untranslatable):
         return made.why
     command = _command(backend, go, made.request, tries, index, surface)
+    unknown = made.extra.get("unknown_betas", "")
     return Attempt(
         index,
         backend,
@@ -124,5 +125,6 @@ def _to_bedrock(
         surface=surface,
         translated=made,
         target=target,
+        news=counsel.memory.first_met(unknown.split(",")) if unknown else (),
         heard=now.monotonic,
     )

@@ -76,7 +76,11 @@ def to_bedrock(
         request=upstream,
         upstream_model=model,
         rewrites=draft.rewrites.listed(),
-        extra={"session": peek.session or "", "betas": ",".join(sent)},
+        extra={
+            "session": peek.session or "",
+            "betas": ",".join(sent),
+            "unknown_betas": ",".join(betas.unknown(asked)),
+        },
     )
 
 

@@ -341,6 +341,7 @@ class TransitionKind(StrEnum):
     OFFLINE = "offline.began"
     ONLINE = "offline.ended"
     LEARNED = "denial.learned"
+    BETA_DROPPED = "beta.dropped"
     BLOCKED = "backend.blocked"
     SPEND_ALERT = "spend.alerted"
     SPEND_LIMIT = "spend.reached"

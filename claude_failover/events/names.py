@@ -25,6 +25,7 @@ EventName = Literal[
     "offline.began",
     "offline.ended",
     "denial.learned",
+    "beta.dropped",
     "backend.blocked",
     "spend.alerted",
     "spend.reached",

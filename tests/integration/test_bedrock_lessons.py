@@ -219,3 +219,14 @@ async def test_a_refusal_that_only_bedrock_has_never_reaches_the_client(home: Ho
             assert (reply.status, error["type"]) == (429, "rate_limit_error"), "the Claude API's own answer"
             assert reply.headers["anthropic-ratelimit-unified-status"] == "rejected"
             assert "bedrock" not in reply.body.decode().lower()
+
+
+async def test_a_beta_that_nobody_knows_is_left_out_and_logged_once(home: Home) -> None:
+    betas = {"anthropic-beta": "oauth-2025-04-20,telepathy-2031-01-01"}
+    async with scene(home) as scene_, home.running() as daemon:
+        await daemon.post()  # From here on the limit is known, and the Claude API is not asked.
+        for _ in range(2):
+            assert await scene_.cost(daemon, headers=betas) == 1
+    assert all("telepathy" not in (seen.header("anthropic-beta") or "") for seen in scene_.bedrock.requests)
+    told = [event for event in home.events() if event["event"] == "beta.dropped"]
+    assert [(event["beta"], event["backend"]) for event in told] == [("telepathy-2031-01-01", "bedrock")]

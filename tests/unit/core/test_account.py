@@ -99,6 +99,16 @@ def test_what_translation_changed_is_named(count: int, told: str) -> None:
     assert account.steps[-1].detail.endswith(told)
 
 
+def test_a_beta_that_nobody_knows_is_told_to_the_world() -> None:
+    account, _ = new()
+    attempt = an_attempt(Settings().backends[1])
+    attempt.news = ("telepathy-2031-01-01",)
+    (told,) = account.opened(attempt, go(attempt), at(0.0))
+    assert (told.kind, told.backend, told.model) == (TransitionKind.BETA_DROPPED, BEDROCK, MODEL)
+    assert told.fields == {"beta": "telepathy-2031-01-01"}
+    assert "Bedrock is not sent it" in told.detail
+
+
 def test_how_an_attempt_failed_is_told_with_or_without_words() -> None:
     account, _ = new()
     account.failed(answered(429), LIMIT, at(0.0))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ from claude_failover.core.commands import Rewrite
 from claude_failover.core.draft import Draft
 from claude_failover.core.rules import Rules
 from claude_failover.core.types import Surface
+
+SHAPES = Path(__file__).parents[2] / "real" / "shapes.json"
+"""What the real Claude Code was seen to send."""
 
 NEWEST = Capabilities(
     adaptive=True,
@@ -68,6 +73,23 @@ def sent(
 def test_values_are_split_trimmed_and_each_kept_once_over_all_lines() -> None:
     headers = (("anthropic-beta", "b-1, a-1,,b-1"), ("x", "y"), ("Anthropic-Beta", " c-1 ,a-1"))
     assert betas.asked_for(headers) == ("b-1", "a-1", "c-1")
+
+
+def test_a_beta_that_is_in_no_table_is_unknown_and_one_with_a_new_date_too() -> None:
+    asked = ("effort-2025-11-24", "advanced-tool-use-2025-11-20", "oauth-2025-04-20", "code-execution-2031-01-01",
+             "effort-2031-01-01", "telepathy-2031-01-01")  # fmt: skip
+    assert betas.unknown(asked) == ("effort-2031-01-01", "telepathy-2031-01-01")
+
+
+def test_what_is_not_spelt_like_a_beta_is_never_repeated() -> None:
+    assert betas.unknown(("sk-ant_SECRET", "a b", "x" * 65, "ünï", "-a")) == ()
+
+
+def test_every_beta_that_claude_code_was_seen_to_send_is_known() -> None:
+    situations = json.loads(SHAPES.read_text("utf-8"))["situations"]
+    seen = {beta for requests in situations.values() for request in requests for beta in request["betas"]}
+    assert len(seen) > 15
+    assert betas.unknown(tuple(seen)) == ()
 
 
 @pytest.mark.parametrize("surface", list(Surface))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from claude_failover.core.counsel import REMEMBERED, ErrorAnswer, Memory
+from claude_failover.core.counsel import MET, REMEMBERED, ErrorAnswer, Memory
 from claude_failover.core.types import BackendName, Epoch, Outcome, Scope, Verdict
 from tests.exchanges import BEDROCK, CLAUDE
 
@@ -68,3 +68,18 @@ def test_memory_is_bounded_and_forgets_the_oldest() -> None:
     assert memory.recall(CLAUDE, "m1", None, NOW) is None
     assert memory.recall(CLAUDE, "m0", None, NOW) == limit(1101.0)
     assert memory.recall(CLAUDE, "new", None, NOW) is not None
+
+
+def test_a_name_is_news_once() -> None:
+    memory = Memory()
+    assert memory.first_met(["a", "b"]) == ["a", "b"]
+    assert memory.first_met(["b", "c"]) == ["c"]
+    assert memory.first_met(["a", "b", "c"]) == []
+
+
+def test_so_many_names_are_news_and_no_more() -> None:
+    memory = Memory()
+    names = [str(number) for number in range(MET + 2)]
+    assert memory.first_met(names[:-3]) == names[:-3]
+    assert memory.first_met(names[-3:]) == [names[-3]]
+    assert memory.first_met(names[-2:]) == []

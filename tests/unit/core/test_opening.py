@@ -71,6 +71,15 @@ def test_for_bedrock_the_request_is_translated() -> None:
     assert (attempt.paid, attempt.stored) == (True, False)
 
 
+def test_betas_that_nobody_knows_are_news_and_what_is_known_is_none() -> None:
+    known = opened(BEDROCK)
+    assert isinstance(known, Attempt)
+    assert known.news == ()
+    attempt = opened(BEDROCK, headers=(*OWN_LOGIN, ("anthropic-beta", "telepathy-2031-01-01, effort-2025-11-24")))
+    assert isinstance(attempt, Attempt)
+    assert attempt.news == ["telepathy-2031-01-01"]
+
+
 def test_a_model_that_is_not_there_is_a_reason() -> None:
     assert "gpt-9" in str(opened(BEDROCK, model="gpt-9"))
 
