@@ -37,6 +37,7 @@ from claude_failover.daemon.readings import Readings
 from claude_failover.daemon.state import StateFile
 from claude_failover.daemon.upkeep import Upkeep, attempt
 from claude_failover.errors import ConfigError, DaemonFailed, FailoverError
+from claude_failover.proxy.neighbours import Neighbours
 from claude_failover.proxy.port import DataPort, Generation, World
 from claude_failover.proxy.server import Server
 
@@ -169,7 +170,8 @@ class Daemon:
 
     async def _listen(self, key: ClientKey | None) -> None:
         listen = self.settings.listen
-        server = Server(DataPort(self.world).handle)
+        port = DataPort(self.world)
+        server = Server(port.handle, watch=port)
         self._server = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._server.setup()
         site = web.TCPSite(self._server, listen.host, listen.port, backlog=BACKLOG)
@@ -179,10 +181,10 @@ class Daemon:
             await self._server.cleanup()
             raise _cannot_listen(error, listen.host, listen.port) from error
         self._site = site
-        host, port = listen.host, self._server.addresses[0][1]
-        self.world.door = gate.Door(port, None, frozenset(gate.LOOPBACK_HOSTS | {host}))
+        host, number = listen.host, self._server.addresses[0][1]
+        self.world.door = gate.Door(number, None, frozenset(gate.LOOPBACK_HOSTS | {host}))
         self.lock_door(key)
-        self._address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._address = f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
 
     def key_for(self, settings: Settings) -> ClientKey | None:
         """The client key, made if it is not there yet; ``None`` if none is asked for.
@@ -193,7 +195,12 @@ class Daemon:
         return ClientKey.load_or_create(self.paths.client_key) if settings.listen.client_key == "required" else None
 
     def lock_door(self, key: ClientKey | None) -> None:
-        """Ask requests for *key* from now on; ``None``: for none."""
+        """Ask requests for *key* from now on (``None``: for none), and connections for their user, or not."""
+        neighbours, self.world.neighbours = self.world.neighbours, None
+        if self.settings.listen.other_users == "refused":
+            self.world.neighbours = neighbours or Neighbours()
+        elif neighbours is not None:
+            neighbours.close()
         door = self.world.door
         self.world.door = gate.Door(door.port, key.digest if key is not None else None, door.hosts)
 
@@ -248,6 +255,8 @@ class Daemon:
     async def _close_port(self) -> None:
         if self._server is not None:
             await self._server.cleanup()
+        if self.world.neighbours is not None:
+            self.world.neighbours.close()
         for generation in (*self._retired, self.world.current):
             await _close(generation)
 

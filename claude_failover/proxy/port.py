@@ -28,6 +28,7 @@ from claude_failover.core.gates import ANY_MODEL, Gate
 from claude_failover.core.request import peek
 from claude_failover.core.types import BackendName, Headers
 from claude_failover.proxy.driver import WRITE_STALL, Books, Driver
+from claude_failover.proxy.neighbours import Neighbours, ends
 from claude_failover.upstream import Relay, Upstream
 
 MAX_BODY: Final = 64 * 1024 * 1024
@@ -74,6 +75,8 @@ class World:
     in_flight: int = 0
     bypasses: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    neighbours: Neighbours | None = None
+    """``None``: other users may connect too."""
 
 
 class DataPort:
@@ -89,6 +92,21 @@ class DataPort:
             dice = secrets.token_hex(10 * NAMES)
             self._names = [f"cfr_{dice[at : at + 20]}" for at in range(0, len(dice), 20)]
         return self._names.pop()
+
+    def stranger(self, transport: asyncio.BaseTransport) -> int | None:
+        """The uid of another user of this machine who connects and may not."""
+        neighbours = self.world.neighbours
+        both = None if neighbours is None else ends(transport)
+        return None if neighbours is None or both is None else neighbours.stranger(*both)
+
+    def turned_away(self, uid: int) -> web.StreamResponse:
+        """Answer him."""
+        self.world.refused["uid"] = self.world.refused.get("uid", 0) + 1
+        events.emit("client.refused", why="uid", uid=uid, status=403)
+        words = "claude-failover: requests of another user of this machine are not served (listen.other_users)"
+        answer = error_answer(403, "permission_error", words)
+        answer.force_close()
+        return answer
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11
@@ -36,16 +36,37 @@ _MALFORMED: Final = (HttpProcessingError, web.RequestPayloadError, web.PayloadAc
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
+class Watch(Protocol):
+    """Who may not be served, whatever he asks."""
+
+    def stranger(self, transport: asyncio.BaseTransport) -> int | None:
+        """The uid of another user of this machine who connects; ``None``: nobody else, as far as one knows."""
+        ...
+
+    def turned_away(self, uid: int) -> web.StreamResponse:
+        """What he is answered."""
+        ...
+
+
 class Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_patience", "_silence", "lost")
+    __slots__ = ("_patience", "_silence", "_watch", "lost", "stranger")
 
     def __init__(
-        self, server: Server, *, loop: asyncio.AbstractEventLoop, patience: float = HEAD_PATIENCE, **settings: Any
+        self,
+        server: Server,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        patience: float = HEAD_PATIENCE,
+        watch: Watch | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(server, loop=loop, **settings)
         self._patience = patience
+        self._watch = watch
+        self.stranger: int | None = None
+        """The uid of another user whose connection it is."""
         self._silence: asyncio.TimerHandle | None = None
         self.lost = False
         """The client is gone; a request that ends without that is ended by ourselves."""
@@ -58,6 +79,8 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        if self._watch is not None:
+            self.stranger = self._watch.stranger(transport)
         self._silence = self._loop.call_later(self._patience, self._end_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -111,11 +134,22 @@ class Server(web.Server):
         handler: Serves one request; is cancelled when its client leaves.
         limit: Connections at once; ``None`` = as many as there are descriptors for.
         patience: Seconds until the first request's head must be there.
+        watch: Tells other users of this machine; ``None`` = nobody does.
     """
 
-    def __init__(self, handler: Handler, *, limit: int | None = None, patience: float = HEAD_PATIENCE) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        limit: int | None = None,
+        patience: float = HEAD_PATIENCE,
+        watch: Watch | None = None,
+    ) -> None:
 
         async def in_http_1(request: web.BaseRequest) -> web.StreamResponse:
+            uid = getattr(request.protocol, "stranger", None)
+            if uid is not None and watch is not None:
+                return watch.turned_away(uid)
             # llhttp takes a first line without a version for HTTP/0.9, headers and all; the one in Python any number.
             known = request.version in {HttpVersion10, HttpVersion11}
             return await handler(request) if known else malformed()
@@ -128,6 +162,7 @@ class Server(web.Server):
             keepalive_timeout=KEEPALIVE,
             access_log=None,
             patience=patience,
+            watch=watch,
         )
         self._limit = connection_limit() if limit is None else limit
         self.turned_away = 0

@@ -193,7 +193,8 @@ def over_socket(path):
 def over_port():
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
-        head = "GET /metrics HTTP/1.1", f"Host: {host}:{port}", "Connection: close", "", ""
+        key = f"x-claude-failover-key: {paths['key']}"
+        head = "GET /metrics HTTP/1.1", f"Host: {host}:{port}", "Connection: close", key, "", ""
         connection.sendall("\\r\\n".join(head).encode())
         return connection.recv(4096).decode().split("\\r\\n")[0]
 print(json.dumps({
@@ -208,8 +209,8 @@ print(json.dumps({
 """
 
 
-def as_another(process: DaemonProcess) -> dict[str, str]:
-    """What another user gets when he tries everything."""
+def as_another(process: DaemonProcess, key: str = "") -> dict[str, str]:
+    """What another user gets when he tries everything; *key* is what he shows at the port."""
     paths = process.paths
     files = [paths.client_key, paths.ledger, paths.log, paths.audit, paths.lock, paths.pid, paths.socket]
     told = {
@@ -218,6 +219,7 @@ def as_another(process: DaemonProcess) -> dict[str, str]:
         "files": [str(path) for path in files],
         "directories": [str(path) for path in (paths.state_dir, paths.log_dir, paths.runtime_dir)],
         "pid": process.pid,
+        "key": key,
     }
     done = subprocess.run(
         [sys.executable, "-c", AS_ANOTHER], input=json.dumps([NAME, OTHER, GROUP, told, process.address]),
@@ -225,6 +227,17 @@ def as_another(process: DaemonProcess) -> dict[str, str]:
     )  # fmt: skip
     found: dict[str, str] = json.loads(done.stdout)
     return found
+
+
+def mine(process: DaemonProcess, key: str) -> str:
+    """What the same request of our own is answered."""
+    host, port = process.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        head = (
+            f"GET /metrics HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\nx-claude-failover-key: {key}\r\n\r\n"
+        )
+        connection.sendall(head.encode())
+        return connection.recv(4096).decode().split("\r\n")[0]
 
 
 def seen_by_all(directory: Path) -> None:
@@ -238,8 +251,29 @@ if sys.platform == "linux" and os.geteuid() == 0:
         seen_by_all(home)
         async with running(home) as process:
             got = await asyncio.to_thread(as_another, process)
-        assert got.pop("port") == "HTTP/1.1 401 Unauthorized"
+        assert got.pop("port") == "HTTP/1.1 403 Forbidden"
         assert set(got.values()) == {"PermissionError"}, got
+        audit = process.paths.audit.read_text("utf-8")
+        assert f'"event":"client.refused","why":"uid","uid":{OTHER},' in audit
+
+    @pytest.mark.parametrize("key", ["required", "off"])
+    async def test_another_user_is_not_served_at_the_port_whatever_he_shows(home: Path, key: str) -> None:
+        """Even with the key, or where none is asked for: the kernel says whose connection it is."""
+        async with running(home, {"listen": {"client_key": key}}) as process:
+            shown = process.paths.client_key.read_text().strip() if key == "required" else ""
+            got = await asyncio.to_thread(as_another, process, shown)
+            assert got["port"] == "HTTP/1.1 403 Forbidden"
+            assert mine(process, shown) == "HTTP/1.1 200 OK"
+
+    async def test_another_user_is_served_where_that_is_allowed_and_he_has_the_key(home: Path) -> None:
+        async with running(home, {"listen": {"other_users": "allowed"}}) as process:
+            key = process.paths.client_key.read_text().strip()
+            assert (await asyncio.to_thread(as_another, process))["port"] == "HTTP/1.1 401 Unauthorized"
+            assert (await asyncio.to_thread(as_another, process, key))["port"] == "HTTP/1.1 200 OK"
+            process.config = settings(NOWHERE, NOWHERE)
+            (home / "config.yaml").write_text(json.dumps(process.config))
+            process.control.reload()
+            assert (await asyncio.to_thread(as_another, process, key))["port"] == "HTTP/1.1 403 Forbidden"
 
     async def test_another_user_is_turned_away_although_the_socket_stands_open(home: Path) -> None:
         """Each door holds alone: here somebody opened the directory and the socket, and the kernel says who asks."""

@@ -80,7 +80,8 @@ credentials: {sources: [env]}
         pytest.param(
             "listen:\n  hots: x\n",
             2,
-            'listen: unknown key "hots"; did you mean "host"? (allowed: host, port, client_key, allow_remote)',
+            'listen: unknown key "hots"; did you mean "host"? '
+            "(allowed: host, port, client_key, other_users, allow_remote)",
             id="typo-in-a-section",
         ),
         pytest.param("listen: {port: -1}\n", 1, "listen.port: expected a whole number", id="bad-value"),

@@ -107,6 +107,7 @@ def test_what_is_in_force_as_json_has_every_key_and_its_origin() -> None:
         "host": "127.0.0.1",
         "port": 8484,
         "client_key": "off",
+        "other_users": "refused",
         "allow_remote": False,
     }
     assert answer["settings"]["backends"][1]["region"] == "us-west-2"
