@@ -194,12 +194,14 @@ listen: {{port: 0}}
 backends:
   - {{name: claude, kind: anthropic, base_url: "http://127.0.0.1:{primary}"}}
   - {{name: bedrock, kind: bedrock, region: us-east-1, surface: {surface}, endpoint_url: "http://127.0.0.1:{bedrock}"}}
-rate_limit_fallback: {{detection_threshold: 1000000}}
-cost_tracking: {{daily_limit: null, alert_threshold: null}}
+rate_limit_fallback: {{detection_threshold: {threshold}}}
+cost_tracking: {{daily_limit: {dollars}, alert_threshold: null}}
 alerts: {{desktop: false}}
 logging: {{level: info}}
 """
-"""``detection_threshold`` keeps the cooldown from starting: every request asks the primary and fails over."""
+
+NEVER = 1_000_000
+"""As ``detection_threshold`` it keeps the cooldown from starting: every request asks the primary and fails over."""
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -216,14 +218,21 @@ def environment(home: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def daemon(
-    primary: int, bedrock: int, surface: str = "messages", *, more: str = "", files: int | None = None
+    primary: int,
+    bedrock: int,
+    surface: str = "messages",
+    *,
+    threshold: int = NEVER,
+    dollars: float | None = None,
+    files: int | None = None,
 ) -> Iterator[Running]:
-    """Our daemon, as ``start`` runs it; with *more* configuration, and at most *files* descriptors."""
+    """Our daemon, as ``start`` runs it; with a daily limit in *dollars*, and at most *files* descriptors."""
     with tempfile.TemporaryDirectory(prefix="cf-bench-") as folder:
         home = Path(folder)
         (home / "cf").mkdir(mode=0o700)
         config = home / "cf" / "config.yaml"
-        text = CONFIG.format(primary=primary, bedrock=bedrock, surface=surface) + more
+        limit = "null" if dollars is None else dollars
+        text = CONFIG.format(primary=primary, bedrock=bedrock, surface=surface, threshold=threshold, dollars=limit)
         config.write_text(text, encoding="ascii")
         config.chmod(0o600)
         reading, writing = os.pipe()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.benchmarks import connections, contest, crowds, peers, small, sustained
+from tests.benchmarks import connections, contest, crowds, limits, peers, small, sustained
 from tests.benchmarks.measure import Scale
 
 Data = dict[str, Any]
@@ -71,6 +71,20 @@ PARTS: Final[Mapping[str, Part]] = {
         sustained.sustained,
         sustained.sustained_table,
         by_itself=True,
+    ),
+    "cooldown": Part(
+        "A crowd during the primary's cooldown",
+        f"One request is refused until a time that is far away; then {limits.CROWD} clients ask without a pause. What "
+        "reaches the primary is a probe.",
+        limits.cooldown,
+        limits.cooldown_table,
+    ),
+    "spend": Part(
+        "A crowd at the daily limit",
+        "The primary refuses, and what is asked would cost many times what the paid backend may. Each request is "
+        "reserved before it is sent, with the most that it may cost.",
+        limits.spend,
+        limits.spend_table,
     ),
     "burst": Part(
         "1,000 requests at once",

@@ -71,7 +71,10 @@ def _errors(results: Results) -> float:
         for name, one in part.items():
             if name in {HEALTHY, OVER_MESSAGES, OVER_INVOKE}:
                 count += sum(one.get(key, 0) for key in ("errors", "again", "slow_errors", "whole_errors"))
-    return float(count + sum(results[part]["errors"] for part in ("failover", "sustained", "soak") if part in results))
+    return float(
+        count
+        + sum(results[part]["errors"] for part in ("failover", "sustained", "cooldown", "soak") if part in results)
+    )
 
 
 def _peer(results: Results) -> float:
@@ -100,6 +103,8 @@ TARGETS: Final = (
     Target("10 minutes of failing over: errors", 0, "", _value("sustained", "errors"), worth=0),
     Target("10 minutes of failing over: requests a second", 99, "", _value("sustained", "rate"), least=True, worth=1),
     Target("10 minutes of failing over: RSS growth", 5, " MB", _value("sustained", "growth"), worth=1),
+    Target("requests of a crowd that reach a primary in its cooldown", 1, "", _value("cooldown", "reached"), worth=0),
+    Target("spent over the daily limit, in dollars", 0, "", _value("spend", "over")),
     Target("RSS after Bedrock's first use", 65, " MB", _worst("memory", ("messages", "invoke"), "used"), worth=1),
     Target("`start` until it answers", 1000, " ms", _value("commands", "start", "ms"), worth=0),
     Target("`status`", 200, " ms", _value("commands", "status", "ms"), worth=0),
