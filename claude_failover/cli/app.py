@@ -3,12 +3,13 @@
 An error of ours is a sentence, a hint and an exit code; anything else is a bug, shown with
 its traceback (never its variables) and where to report it.
 
-``status``, ``statusline``, ``start`` and ``run`` are typed often and must be quick: in their
+``status``, ``statusline``, ``costs``, ``logs``, ``start`` and ``run`` are typed often and must be quick: in their
 plain forms they are answered before the parser, which costs more than they do, is imported.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -76,6 +77,25 @@ def _quick(words: list[str]) -> Callable[[], int] | None:
             from claude_failover.cli import become  # noqa: PLC0415 - not for a glance
 
             return lambda: become.run_claude(Invocation(), words[2:])
+        case _:
+            return _record(words)
+
+
+def _record(words: list[str]) -> Callable[[], int] | None:
+    """Recognise the plain forms of what reads what is on record."""
+    if words[:1] not in (["costs"], ["logs"]):
+        return None
+    from claude_failover.cli import logbook  # noqa: PLC0415 - not for a glance
+
+    match words:
+        case ["costs"]:
+            # By name: the ledger's reader is behind it, and those who only glance must not seem to import it.
+            bill = importlib.import_module("claude_failover.cli.bill")
+            return lambda: int(bill.show_costs(Invocation(), bill.TODAY))
+        case ["logs"] | ["logs", "-f"]:
+            return lambda: logbook.show_logs(Invocation(), following="-f" in words)
+        case ["logs", "-n", count] if count.isascii() and count.isdigit():
+            return lambda: logbook.show_logs(Invocation(), count=int(count))
         case _:
             return None
 

@@ -106,6 +106,10 @@ def test_an_exit_of_the_parsers_keeps_its_code(monkeypatch: pytest.MonkeyPatch, 
         ["start"],
         ["run"],
         ["run", "--", "--help"],
+        ["costs"],
+        ["logs"],
+        ["logs", "-f"],
+        ["logs", "-n", "5"],
     ],
 )
 def test_the_plain_forms_are_recognised_without_the_parser(words: list[str]) -> None:
@@ -120,7 +124,9 @@ def test_the_plain_forms_are_recognised_without_the_parser(words: list[str]) -> 
         ["status", "x"],
         ["--verbose", "status"],
         ["statusline", "--help"],
-        ["logs"],
+        ["logs", "-n", "many"],
+        ["logs", "--json"],
+        ["costs", "--json"],
         ["run", "--budget", "5"],
         ["run", "-p"],
         ["start", "--foreground"],
@@ -135,11 +141,17 @@ def test_a_completion_request_is_the_parsers(monkeypatch: pytest.MonkeyPatch) ->
     assert app._quick(["status"]) is None
 
 
-def test_quick_and_parsed_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    quick, quick_said = main(["status", "--short"]), capsys.readouterr()
-    parsed, parsed_said = main(["--verbose", "status", "--short"]), capsys.readouterr()
+@pytest.mark.parametrize(
+    ("words", "code"), [("status --short", 3), ("costs", 1), ("logs", 0), ("logs -n 1", 0)], ids=str
+)
+def test_quick_and_parsed_say_the_same(
+    words: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLAUDE_FAILOVER_HOME", str(tmp_path))
+    quick, quick_said = main(words.split()), capsys.readouterr()
+    parsed, parsed_said = main(["--verbose", *words.split()]), capsys.readouterr()
     assert (quick, quick_said) == (parsed, parsed_said)
-    assert quick == 3
+    assert quick == code
 
 
 def test_nothing_asked_for_is_the_help(capsys: pytest.CaptureFixture[str]) -> None:
