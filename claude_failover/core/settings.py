@@ -21,7 +21,7 @@ class Listen:
     client_key: str = "required"
     """``required`` or ``off``."""
     other_users: str = "refused"
-    """``refused`` or ``allowed``: who connects from an account of another user (Linux; elsewhere nobody can tell)."""
+    """``refused`` or ``allowed``: requests of other users of this machine (Linux; elsewhere nobody can tell)."""
     allow_remote: bool = False
     """Without it a *host* that is not loopback is refused by the loader; with it the key is required."""
 

@@ -171,7 +171,7 @@ class Daemon:
     async def _listen(self, key: ClientKey | None) -> None:
         listen = self.settings.listen
         port = DataPort(self.world)
-        server = Server(port.handle, watch=port)
+        server = Server(port.handle, watch=port.stranger)
         self._server = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._server.setup()
         site = web.TCPSite(self._server, listen.host, listen.port, backlog=BACKLOG)

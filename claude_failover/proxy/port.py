@@ -47,6 +47,11 @@ NAMES: Final = 64
 """Names of requests made at once."""
 
 
+OTHER_USER: Final = Refused(
+    403, "permission_error", "requests of another user of this machine are not served (listen.other_users)", "uid"
+)
+
+
 @dataclass(slots=True, eq=False)
 class Generation:
     """What requests are served with between two reloads; a request keeps the one that it began with."""
@@ -76,7 +81,7 @@ class World:
     bypasses: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     neighbours: Neighbours | None = None
-    """``None``: other users may connect too."""
+    """``None``: other users are served too."""
 
 
 class DataPort:
@@ -99,29 +104,29 @@ class DataPort:
         both = None if neighbours is None else ends(transport)
         return None if neighbours is None or both is None else neighbours.stranger(*both)
 
-    def turned_away(self, uid: int) -> web.StreamResponse:
-        """Answer him."""
-        self.world.refused["uid"] = self.world.refused.get("uid", 0) + 1
-        events.emit("client.refused", why="uid", uid=uid, status=403)
-        words = "claude-failover: requests of another user of this machine are not served (listen.other_users)"
-        answer = error_answer(403, "permission_error", words)
-        answer.force_close()
-        return answer
-
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request."""
         lines = _lines(request)
         world = self.world
         match gate.admit(request.method, request.raw_path, lines, world.door):
             case Refused() as refused:
-                world.refused[refused.why] = world.refused.get(refused.why, 0) + 1
-                events.emit("client.refused", why=refused.why, status=refused.status)
-                answer = error_answer(refused.status, refused.error_type, f"claude-failover: {refused.message}")
-                # Who may not ask need not stay: refused clients must not be able to hold every connection.
-                answer.force_close()
-                return answer
+                return self._refused(refused, request)
             case Admitted(route=route, headers=admitted):
+                if _stranger(request) is not None and not _open_to_all(route, world.door):
+                    return self._refused(OTHER_USER, request)
                 return await self._routed(route, request, admitted)
+
+    def _refused(self, refused: Refused, request: web.BaseRequest) -> web.StreamResponse:
+        self.world.refused[refused.why] = self.world.refused.get(refused.why, 0) + 1
+        uid = _stranger(request)
+        if uid is None:
+            events.emit("client.refused", why=refused.why, status=refused.status)
+        else:
+            events.emit("client.refused", why=refused.why, status=refused.status, uid=uid)
+        answer = error_answer(refused.status, refused.error_type, f"claude-failover: {refused.message}")
+        # Who may not ask need not stay: refused clients must not be able to hold every connection.
+        answer.force_close()
+        return answer
 
     async def _routed(self, route: Route, request: web.BaseRequest, lines: Headers) -> web.StreamResponse:
         world = self.world
@@ -301,6 +306,17 @@ async def _continue(request: web.BaseRequest) -> None:
     if request.version == HttpVersion11 and request.headers.get("Expect", "").strip().lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
+
+
+def _stranger(request: web.BaseRequest) -> int | None:
+    """The uid of another user of this machine whose connection it is (:class:`~claude_failover.proxy.server`)."""
+    uid: int | None = getattr(request.protocol, "stranger", None)
+    return uid
+
+
+def _open_to_all(route: Route, door: Door) -> bool:
+    """Whether other users may ask too: signs of life, and ``/metrics`` with the key, for Prometheus is another user."""
+    return route in {Route.HELLO, Route.HEALTH} or (route is Route.METRICS and door.key_digest is not None)
 
 
 def _unusable(counsel: Counsel, lines: Headers) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11
@@ -35,17 +35,8 @@ _MALFORMED: Final = (HttpProcessingError, web.RequestPayloadError, web.PayloadAc
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-
-class Watch(Protocol):
-    """Who may not be served, whatever he asks."""
-
-    def stranger(self, transport: asyncio.BaseTransport) -> int | None:
-        """The uid of another user of this machine who connects; ``None``: nobody else, as far as one knows."""
-        ...
-
-    def turned_away(self, uid: int) -> web.StreamResponse:
-        """What he is answered."""
-        ...
+Watch = Callable[[asyncio.BaseTransport], int | None]
+"""The uid of another user of this machine who connects; ``None``: nobody else, as far as one knows."""
 
 
 class Connection(web.RequestHandler):
@@ -80,7 +71,7 @@ class Connection(web.RequestHandler):
         """Begin to wait for the first request."""
         super().connection_made(transport)
         if self._watch is not None:
-            self.stranger = self._watch.stranger(transport)
+            self.stranger = self._watch(transport)
         self._silence = self._loop.call_later(self._patience, self._end_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -134,7 +125,7 @@ class Server(web.Server):
         handler: Serves one request; is cancelled when its client leaves.
         limit: Connections at once; ``None`` = as many as there are descriptors for.
         patience: Seconds until the first request's head must be there.
-        watch: Tells other users of this machine; ``None`` = nobody does.
+        watch: Asked about each connection; ``None`` = nobody is.
     """
 
     def __init__(
@@ -147,9 +138,6 @@ class Server(web.Server):
     ) -> None:
 
         async def in_http_1(request: web.BaseRequest) -> web.StreamResponse:
-            uid = getattr(request.protocol, "stranger", None)
-            if uid is not None and watch is not None:
-                return watch.turned_away(uid)
             # llhttp takes a first line without a version for HTTP/0.9, headers and all; the one in Python any number.
             known = request.version in {HttpVersion10, HttpVersion11}
             return await handler(request) if known else malformed()

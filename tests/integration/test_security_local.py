@@ -190,16 +190,16 @@ def over_socket(path):
         head = "POST /v1/stop HTTP/1.1", f"Host: {paths['host']}", "Content-Length: 2", "", "{}"
         connection.sendall("\\r\\n".join(head).encode())
         return connection.recv(4096).decode()
-def over_port():
+def over_port(path):
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         key = f"x-claude-failover-key: {paths['key']}"
-        head = "GET /metrics HTTP/1.1", f"Host: {host}:{port}", "Connection: close", key, "", ""
+        head = f"GET {path} HTTP/1.1", f"Host: {host}:{port}", "Connection: close", key, "x-api-key: made-up", "", ""
         connection.sendall("\\r\\n".join(head).encode())
-        return connection.recv(4096).decode().split("\\r\\n")[0]
+        return int(connection.recv(4096).split()[1])
 print(json.dumps({
     "socket": attempt(over_socket, paths["socket"]),
-    "port": attempt(over_port),
+    "port": [attempt(over_port, path) for path in ("/v1/models", "/metrics", "/healthz")],
     **{path: attempt(lambda: str(open(path, "rb"))) for path in paths["files"]},
     **{path + " for writing": attempt(lambda: str(open(path, "ab"))) for path in paths["files"]},
     **{path: attempt(os.listdir, path) for path in paths["directories"]},
@@ -209,7 +209,7 @@ print(json.dumps({
 """
 
 
-def as_another(process: DaemonProcess, key: str = "") -> dict[str, str]:
+def as_another(process: DaemonProcess, key: str = "") -> dict[str, Any]:
     """What another user gets when he tries everything; *key* is what he shows at the port."""
     paths = process.paths
     files = [paths.client_key, paths.ledger, paths.log, paths.audit, paths.lock, paths.pid, paths.socket]
@@ -225,19 +225,8 @@ def as_another(process: DaemonProcess, key: str = "") -> dict[str, str]:
         [sys.executable, "-c", AS_ANOTHER], input=json.dumps([NAME, OTHER, GROUP, told, process.address]),
         capture_output=True, text=True, check=True, timeout=30,
     )  # fmt: skip
-    found: dict[str, str] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def mine(process: DaemonProcess, key: str) -> str:
-    """What the same request of our own is answered."""
-    host, port = process.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
-        head = (
-            f"GET /metrics HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\nx-claude-failover-key: {key}\r\n\r\n"
-        )
-        connection.sendall(head.encode())
-        return connection.recv(4096).decode().split("\r\n")[0]
 
 
 def seen_by_all(directory: Path) -> None:
@@ -245,35 +234,38 @@ def seen_by_all(directory: Path) -> None:
     directory.chmod(0o755)
 
 
+ALLOWED = {"listen": {"other_users": "allowed"}}
+
 if sys.platform == "linux" and os.geteuid() == 0:
 
     async def test_another_user_gets_at_nothing(home: Path) -> None:
         seen_by_all(home)
         async with running(home) as process:
             got = await asyncio.to_thread(as_another, process)
-        assert got.pop("port") == "HTTP/1.1 403 Forbidden"
+        assert got.pop("port") == [401, 401, 200]
         assert set(got.values()) == {"PermissionError"}, got
         audit = process.paths.audit.read_text("utf-8")
-        assert f'"event":"client.refused","why":"uid","uid":{OTHER},' in audit
+        assert f'"event":"client.refused","why":"key","status":401,"uid":{OTHER}' in audit
 
-    @pytest.mark.parametrize("key", ["required", "off"])
-    async def test_another_user_is_not_served_at_the_port_whatever_he_shows(home: Path, key: str) -> None:
-        """Even with the key, or where none is asked for: the kernel says whose connection it is."""
-        async with running(home, {"listen": {"client_key": key}}) as process:
-            shown = process.paths.client_key.read_text().strip() if key == "required" else ""
-            got = await asyncio.to_thread(as_another, process, shown)
-            assert got["port"] == "HTTP/1.1 403 Forbidden"
-            assert mine(process, shown) == "HTTP/1.1 200 OK"
-
-    async def test_another_user_is_served_where_that_is_allowed_and_he_has_the_key(home: Path) -> None:
-        async with running(home, {"listen": {"other_users": "allowed"}}) as process:
+    async def test_another_user_is_not_served_even_with_the_key(home: Path) -> None:
+        """The kernel says whose connection it is. Metrics he may read with the key, as Prometheus does; and back."""
+        async with running(home) as process:
             key = process.paths.client_key.read_text().strip()
-            assert (await asyncio.to_thread(as_another, process))["port"] == "HTTP/1.1 401 Unauthorized"
-            assert (await asyncio.to_thread(as_another, process, key))["port"] == "HTTP/1.1 200 OK"
-            process.config = settings(NOWHERE, NOWHERE)
-            (home / "config.yaml").write_text(json.dumps(process.config))
+            assert (await asyncio.to_thread(as_another, process, key))["port"] == [403, 200, 200]
+            (home / "config.yaml").write_text(json.dumps(settings(NOWHERE, NOWHERE, ALLOWED)))
             process.control.reload()
-            assert (await asyncio.to_thread(as_another, process, key))["port"] == "HTTP/1.1 403 Forbidden"
+            assert (await asyncio.to_thread(as_another, process, key))["port"] == [502, 200, 200]
+            (home / "config.yaml").write_text(json.dumps(settings(NOWHERE, NOWHERE)))
+            process.control.reload()
+            assert (await asyncio.to_thread(as_another, process, key))["port"] == [403, 200, 200]
+        audit = process.paths.audit.read_text("utf-8")
+        assert f'"event":"client.refused","why":"uid","status":403,"uid":{OTHER}' in audit
+
+    async def test_another_user_is_not_served_where_no_key_is_asked_for(home: Path) -> None:
+        async with running(home, {"listen": {"client_key": "off"}}) as process:
+            assert (await asyncio.to_thread(as_another, process))["port"] == [403, 403, 200]
+        async with running(home, {"listen": {"client_key": "off", **ALLOWED["listen"]}}) as process:
+            assert (await asyncio.to_thread(as_another, process))["port"] == [502, 200, 200]
 
     async def test_another_user_is_turned_away_although_the_socket_stands_open(home: Path) -> None:
         """Each door holds alone: here somebody opened the directory and the socket, and the kernel says who asks."""
