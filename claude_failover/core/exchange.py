@@ -97,14 +97,14 @@ class Exchange:
         """When to feed ``Wakeup`` if nothing else has happened; ``None`` = never."""
         if self.phase is Phase.DONE:
             return None
-        moments = []
+        first = self._wait_until
         if self._attempt is not None:
-            moments.append(self._give_up_at(self._attempt))
-        if self._wait_until is not None:
-            moments.append(self._wait_until)
+            due = self._give_up_at(self._attempt)
+            first = due if first is None or due < first else first
         if self._peek.stream:
-            moments.append(self._open_at if self.phase is Phase.WAITING else self._ping_at)
-        return min(moments, default=None)
+            due = self._open_at if self.phase is Phase.WAITING else self._ping_at
+            first = due if first is None or due < first else first
+        return first
 
     def listen(self, now: Instant) -> None:
         """Writing to the client took long: silence is counted from now on, for until now we did not listen."""
@@ -397,4 +397,4 @@ class Exchange:
             self._out.append(SendBody(data))
 
     def _announce(self, transitions: Iterable[Transition]) -> None:
-        self._out.extend(Announce(transition) for transition in transitions)
+        self._out += [Announce(transition) for transition in transitions]

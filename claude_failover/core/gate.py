@@ -100,24 +100,26 @@ def admit(method: str, target: str, lines: Headers, door: Door) -> Admitted | Re
         lines: Header lines as received.
         door: What we know of ourselves.
     """
-    for check in (_target, _host, _browser, _upgrade):
-        refused = check(method, target, lines, door)
-        if refused is not None:
-            return refused
+    names = [name.lower() for name, _ in lines]
+    refused = _target(method, target) or _host(names, lines, door) or _browser(names, lines) or _upgrade(names)
+    if refused is not None:
+        return refused
     path = target.partition("?")[0]
     free = _FREE.get((method, path))
     if free is not None:
         return Admitted(free, ())
-    admitted = _without_key(lines, door)
+    admitted = _without_key(names, lines, door)
     if admitted is None:
         return Refused(401, "authentication_error", f"the local key is missing or wrong: {HINT}", "key")
     return Admitted(_KEYED.get((method, path), Route.RELAY), admitted)
 
 
-def _target(method: str, target: str, _lines: Headers, _door: Door) -> Refused | None:
+def _target(method: str, target: str) -> Refused | None:
     if method == "CONNECT" or not target.startswith("/") or target.startswith("//"):
         return Refused(400, "invalid_request_error", "only origin-form request targets are served", "target")
     path = target.partition("?")[0].lower()
+    if "%" not in path and "\\" not in path and "/." not in path:
+        return None  # nothing below can be there
     if "\\" in path or any(trick in path for trick in ("%2e", "%2f", "%5c", "%00")):
         return Refused(400, "invalid_request_error", "encoded separators and dots are not served", "target")
     if any(segment in {".", ".."} for segment in path.split("/")):
@@ -125,10 +127,9 @@ def _target(method: str, target: str, _lines: Headers, _door: Door) -> Refused |
     return None
 
 
-def _host(_method: str, _target: str, lines: Headers, door: Door) -> Refused | None:
-    named = [value for name, value in lines if name.lower() == "host"]
-    if len(named) == 1:
-        host, port = _split_host(named[0].strip().lower())
+def _host(names: list[str], lines: Headers, door: Door) -> Refused | None:
+    if names.count("host") == 1:
+        host, port = _split_host(lines[names.index("host")][1].strip().lower())
         if host in door.hosts and port in {str(door.port), "" if door.port == 80 else str(door.port)}:
             return None
     return Refused(403, "permission_error", "requests must name this machine's loopback address as Host", "host")
@@ -142,34 +143,36 @@ def _split_host(value: str) -> tuple[str, str]:
     return host, port
 
 
-def _browser(_method: str, _target: str, lines: Headers, _door: Door) -> Refused | None:
-    for name, value in lines:
-        lower = name.lower()
-        if lower in _BROWSER or (lower == "sec-fetch-site" and value.strip().lower() != "none"):
-            return Refused(403, "permission_error", "requests of a web browser are not served", "browser")
+def _browser(names: list[str], lines: Headers) -> Refused | None:
+    told = not _BROWSER.isdisjoint(names)
+    if not told and "sec-fetch-site" in names:
+        sites = [value for name, (_, value) in zip(names, lines, strict=True) if name == "sec-fetch-site"]
+        told = any(site.strip().lower() != "none" for site in sites)
+    if told:
+        return Refused(403, "permission_error", "requests of a web browser are not served", "browser")
     return None
 
 
-def _upgrade(_method: str, _target: str, lines: Headers, _door: Door) -> Refused | None:
-    if any(name.lower() == "upgrade" for name, _ in lines):
+def _upgrade(names: list[str]) -> Refused | None:
+    if "upgrade" in names:
         # What follows an upgrade is not HTTP/1.1 any more, and nothing here would look at it.
         return Refused(400, "invalid_request_error", "only HTTP/1.1 is spoken here", "upgrade")
     return None
 
 
-def _without_key(lines: Headers, door: Door) -> Headers | None:
+def _without_key(names: list[str], lines: Headers, door: Door) -> Headers | None:
     """The lines without those that carry our key; ``None`` if a key is asked for and none is right."""
     if door.key_digest is None:
-        return tuple((name, value) for name, value in lines if name.lower() != headers.KEY)
+        return tuple(line for name, line in zip(names, lines, strict=True) if name != headers.KEY)
     wanted = door.key_digest
     found = False
     kept: list[tuple[str, str]] = []
-    for name, value in lines:
-        reads: Callable[[str], str] | None = _CARRIERS.get(name.lower())
-        if reads is not None and hmac.compare_digest(digest(reads(value)), wanted):
+    for name, line in zip(names, lines, strict=True):
+        reads: Callable[[str], str] | None = _CARRIERS.get(name)
+        if reads is not None and hmac.compare_digest(digest(reads(line[1])), wanted):
             found = True
-        elif name.lower() != headers.KEY:
-            kept.append((name, value))
+        elif name != headers.KEY:
+            kept.append(line)
     return tuple(kept) if found else None
 
 

@@ -55,28 +55,29 @@ class Peek:
     """Size of the body, for estimates."""
 
 
-class _Source(msgspec.Struct):
+# None of these can be part of a cycle, so the garbage collector need not look at a conversation's hundreds of them.
+class _Source(msgspec.Struct, gc=False):
     type: Any = None
     file_id: Any = None
     content: list[_Block] | str | None = None
 
 
-class _Block(msgspec.Struct):
+class _Block(msgspec.Struct, gc=False):
     type: Any = None
     source: _Source | None = None
     content: list[_Block] | str | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     role: Any = None
     content: list[_Block] | str | None = None
 
 
-class _Tool(msgspec.Struct):
+class _Tool(msgspec.Struct, gc=False):
     type: Any = None
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, gc=False):
     """The well-formed part of a body that rules look at; everything else is skipped by the parser."""
 
     model: Any = None
@@ -89,6 +90,16 @@ class _Body(msgspec.Struct):
 
 
 _BODY = msgspec.json.Decoder(_Body)
+
+_READ: Final = frozenset(
+    {
+        "x-claude-code-session-id",
+        "x-claude-code-agent-id",
+        "x-claude-code-request-class",
+        "anthropic-usage-limit",
+    }
+)
+"""Header lines that are looked at here."""
 
 
 def peek(request: ClientRequest) -> Peek:
@@ -182,19 +193,24 @@ def _remote_in(content: list[_Block] | str | None, depth: int = 0) -> str | None
     """Name the first thing in *content* that a server would have to fetch; ``None`` if there is none."""
     if depth > DEPTH_MAX:
         return "content nested deeper than any that is known"
-    for block in content if isinstance(content, list) else ():
-        source = block.source or _Source()
-        found = (
-            _remote_kind(block, source) or _remote_in(source.content, depth + 1) or _remote_in(block.content, depth + 1)
-        )
-        if found:
-            return found
+    if type(content) is not list:
+        return None
+    for block in content:
+        if block.type == "container_upload":
+            return "a container upload"
+        if block.source is not None:
+            found = _remote_kind(block.source) or _remote_in(block.source.content, depth + 1)
+            if found:
+                return found
+        # Nearly all blocks are text: not even a call for those (measured on a conversation of 135: 48 -> 15 us).
+        if type(block.content) is list or depth >= DEPTH_MAX:
+            found = _remote_in(block.content, depth + 1)
+            if found:
+                return found
     return None
 
 
-def _remote_kind(block: _Block, source: _Source) -> str | None:
-    if block.type == "container_upload":
-        return "a container upload"
+def _remote_kind(source: _Source) -> str | None:
     if source.file_id is not None or source.type == "file":
         return "a file_id source"
     return "a URL source" if source.type == "url" else None
@@ -227,8 +243,10 @@ def decode(data: bytes | str) -> Any:
 
 def _first_values(headers: Headers) -> dict[str, str]:
     values: dict[str, str] = {}
-    for name, value in headers:
-        values.setdefault(name.lower(), value[:LABEL_MAX])
+    for line, value in headers:
+        name = line.lower()
+        if name in _READ:
+            values.setdefault(name, value[:LABEL_MAX])
     return values
 
 

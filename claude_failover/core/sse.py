@@ -33,8 +33,6 @@ MAX_NOTABLE = 1 << 18
 _BOM = b"\xef\xbb\xbf"
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n?|\n)")
 """The end of a line and the empty line after it. The look-ahead keeps CR and LF of one line end together."""
-_USUAL = re.compile(rb"event: ([a-z_]+)\ndata: ([^\r\n]*)\n\n")
-"""An event as every backend writes it."""
 _LINE_ENDS = b"\r\n"
 _LOOK = 80
 """How much of an event's start is looked at for its name."""
@@ -53,9 +51,6 @@ class ServerEvent(msgspec.Struct, frozen=True):
 
 def parse(block: bytes) -> ServerEvent:
     """Read the fields of one event; what is not ``event`` or ``data`` is ignored, as the standard says."""
-    usual = _USUAL.fullmatch(block)
-    if usual is not None:  # a third of the time that reading line by line takes, with the same result
-        return ServerEvent(block, usual[1].decode(), usual[2])
     name = b""
     data: list[bytes] = []
     for line in block.removeprefix(_BOM).splitlines():

@@ -23,6 +23,8 @@ def why(method: str, target: str, lines: Headers, door: Door = DOOR) -> str:
 @pytest.mark.parametrize(
     ("method", "target", "route"),
     [
+        ("GET", "/.well-known/a%20b", Route.RELAY),
+        ("GET", "/a/.../..b", Route.RELAY),
         ("POST", "/v1/messages", Route.MESSAGES),
         ("POST", "/v1/messages?beta=true", Route.MESSAGES),
         ("POST", "/v1/messages/count_tokens?beta=true", Route.COUNT_TOKENS),

@@ -162,6 +162,13 @@ def test_a_url_in_what_a_tool_was_given_is_no_source() -> None:
     assert look(asked(call, {"type": "image", "source": {"type": "base64", "data": "AA"}})).stays is None
 
 
+def test_plain_content_in_content_does_not_stay_and_hides_nothing_behind_it() -> None:
+    result = {"type": "tool_result", "content": [{"type": "text", "text": "ok"}]}
+    assert look(asked(result, result)).stays is None
+    behind = look(asked(result, {"type": "image", "source": {"type": "url"}}))
+    assert behind.stays == "a URL source can only be read by the Claude API"
+
+
 def test_content_nested_beyond_what_is_known_stays() -> None:
     block: dict[str, Any] = {"type": "tool_result", "content": "x"}
     for _ in range(20):
@@ -196,6 +203,7 @@ def test_labels_come_from_the_headers_bounded_and_the_first_counts() -> None:
         asked("hi"),
         ("X-Claude-Code-Session-Id", SESSION),
         ("x-claude-code-session-id", "other"),
+        ("user-agent", "not looked at here"),
         ("x-claude-code-agent-id", "a" * 500),
         ("X-Claude-Code-Request-Class", "subagent"),
     )
