@@ -39,7 +39,7 @@ def text(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The whole page."""
     data = {name: one["data"] for name, one in results.items()}
     machines = sorted({str(one["machine"]) for one in results.values()})
-    sections = [HEAD + "\n".join(f"Measured on {machine}." for machine in machines)]
+    sections = [HEAD + "\n\n".join(f"Measured on {machine}." for machine in machines)]
     rows = [target.row(data) for target in TARGETS]
     sections.append("## Targets\n\n" + TARGETS_SAY + table(["what", "target", "measured", "reached"], rows))
     for name, part in PARTS.items():

@@ -85,7 +85,7 @@ def _peer(results: Results) -> float:
 OURS: Final = (HEALTHY, OVER_MESSAGES)
 
 TARGETS: Final = (
-    Target("errors that a client saw, in all parts together", 0, "", _errors, worth=0),
+    Target("errors that a client saw, in all parts that were measured", 0, "", _errors, worth=0),
     Target("decision to fail over, p99", 10, " ms", _value("failover", "decision", "p99", times=1000)),
     Target("added latency when failing over, p99", 50, " ms", _value("failover", "added", "p99", times=1000)),
     Target("time to first byte at 50 req/s, p50, of the forwarder's", 1.2, "x", _ratio("latency-50", "ttfb", "p50")),
