@@ -25,7 +25,7 @@ from claude_failover.drill.bedrock_access import ACCESS_KEY, SECRET_KEY
 from claude_failover.proxy.port import DataPort, Generation, World
 from claude_failover.proxy.server import Server
 from claude_failover.upstream import Upstream
-from claude_failover.upstream.anthropic import AnthropicUpstream
+from claude_failover.upstream.anthropic import AnthropicUpstream, TokenStore
 from claude_failover.upstream.bedrock import BedrockUpstream
 from tests.exchanges import BEDROCK, CATALOG, CLAUDE, PRICES, day
 
@@ -110,16 +110,20 @@ def settings_for(claude: str, bedrock: str | None = None, *, credential: str = "
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: Settings, *, client_key: bool = True, environ: Mapping[str, str] | None = None
+    settings: Settings,
+    *,
+    client_key: bool = True,
+    environ: Mapping[str, str] | None = None,
+    tokens: TokenStore | None = None,
 ) -> AsyncIterator[Served]:
-    """Serve until the block ends; then nothing of it is left running."""
+    """Serve until the block ends; then nothing of it is left running. *tokens*: for requests without a credential."""
     clock = SystemClock()
     environ = environ or {}
     upstreams: dict[BackendName, Upstream] = {}
     relay: AnthropicUpstream | None = None
     for backend in settings.backends:
         if backend.kind is Kind.ANTHROPIC:
-            adapter = AnthropicUpstream(backend, settings.timeouts, None, environ)
+            adapter = AnthropicUpstream(backend, settings.timeouts, tokens, environ)
             relay = relay or adapter
             upstreams[backend.name] = adapter
         else:
