@@ -140,6 +140,9 @@ PEERS: Final = (
     # 3.1.1 is newer, and depends on a package that the public registry does not have.
     Peer("claude-code-router", "2.0.0", _npm("@musistudio/claude-code-router"), _router),
 )
+SECONDS: Final = 5.0
+"""Of a round, about."""
+
 FOLDERS: Final = {"LiteLLM": "litellm", "Portkey": "portkey", "claude-code-router": "ccr"}
 
 
@@ -180,7 +183,7 @@ def _rounds(target: Running, scale: Scale, requests: int, rounds: int) -> dict[s
     for stream, key in ((True, ""), (False, "whole_")):
         warm = load(target, requests=20, connections=4, stream=stream, kind=0 if stream else 1)
         if warm["errors"]:
-            found[f"{key}why"] = f"{warm['said']}: {warm['sample'][:120]} {_logged(target)}"
+            found[f"{key}why"] = _nowhere(f"{warm['said']}: {warm['sample'][:120]} {_logged(target)}")
             continue
         done = [
             load(target, requests=scale.of(requests), stream=stream, kind=0 if stream else 1) for _ in range(rounds)
@@ -191,6 +194,11 @@ def _rounds(target: Running, scale: Scale, requests: int, rounds: int) -> dict[s
         found[f"{key}ttfb"] = {share: statistics.median(one["ttfb"][share] for one in done) for share in ("p50", "p99")}
     found["rss"] = target.rss()
     return found
+
+
+def _nowhere(text: str) -> str:
+    """Without the folders of this machine."""
+    return re.sub(r"(?<!\w)(?:/[\w.@+-]+)+/", "…/", text)
 
 
 def _logged(target: Running) -> str:
@@ -209,9 +217,9 @@ def beside(scale: Scale) -> dict[str, Any]:
             api = stack.enter_context(upstream("sse,json"))
             try:
                 target = stack.enter_context(running(peer, api))
-                found[peer.name] = {"version": peer.version, **_rounds(target, scale, 150, rounds)}
+                found[peer.name] = {"version": peer.version, **_rounds(target, scale, 600, rounds)}
             except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-                found[peer.name] = {"version": peer.version, "why": str(error)[:300]}
+                found[peer.name] = {"version": peer.version, "why": _nowhere(str(error))[:300]}
     with ExitStack() as stack:
         api = stack.enter_context(upstream("sse,json"))
         found[FORWARDER] = _rounds(stack.enter_context(forwarder(api)), scale, 600, rounds)
