@@ -8,12 +8,17 @@ ends. A :class:`Hold` says when to ask again, with the same tries. A :class:`Sto
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from claude_failover.core.cooldown import Held
 from claude_failover.core.spend import Refusal, Reservation
 from claude_failover.core.types import BackendName, Instant, Monotonic, Reason, Seconds, Transition, Verdict
+
+REFUSED_ONLY_THERE: Final = "bedrock_only"
+"""``error_type`` of a Bedrock refusal that nothing mended: it never reaches the client, whom another kind of backend
+may still serve."""
 
 
 class RequestFacts(msgspec.Struct, frozen=True):

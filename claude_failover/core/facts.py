@@ -12,6 +12,7 @@ from claude_failover.core import headers
 from claude_failover.core.bounds import PromptBound, prompt_bound
 from claude_failover.core.commands import ClientRequest
 from claude_failover.core.counsel import Counsel
+from claude_failover.core.limits import family_of
 from claude_failover.core.models import Unmapped
 from claude_failover.core.policy import RequestFacts
 from claude_failover.core.prices import NUSD_PER_USD, scope_of
@@ -27,8 +28,6 @@ CLIENT_PATIENCE: Final = Seconds(600.0)
 
 PATIENCE_MARGIN: Final = Seconds(30.0)
 """Left of the client's patience for the answer itself."""
-
-FAMILIES: Final = ("opus", "sonnet", "haiku", "fable", "mythos")
 
 
 class Estimates(Mapping[BackendName, int]):
@@ -168,11 +167,6 @@ def at(facts: RequestFacts, started: Instant, now: Instant, most: float = float(
 def cannot_serve(facts: RequestFacts, backend: BackendName, why: str) -> RequestFacts:
     """The same facts, knowing that *backend* cannot take this request."""
     return structs.replace(facts, unservable={**facts.unservable, backend: why})
-
-
-def family_of(model: str) -> str | None:
-    """The model family that plan limits speak of (claude.md 3.3)."""
-    return next((family for family in FAMILIES if family in model), None)
 
 
 def backend_named(settings: Settings, name: BackendName) -> Backend | None:

@@ -41,7 +41,10 @@ _LABELS = {
 }
 """Claude Code's own words for the windows, so that both say the same (claude.md 3.3)."""
 
-_FAMILIES = {f"7d_{family}": family for family in ("opus", "sonnet", "haiku", "fable", "mythos")} | {"7d_oi": "fable"}
+FAMILIES = ("opus", "sonnet", "haiku", "fable", "mythos")
+"""Model families; part of every Claude id (claude.md 5)."""
+
+_FAMILIES = {f"7d_{family}": family for family in FAMILIES} | {"7d_oi": "fable"}
 """Windows that bind one model family only. ``7d_oi`` is ``seven_day_overage_included``, in which Fable is counted.
 
 A window that is not here binds every model: to fail over too much costs money, to keep asking costs the user."""
@@ -64,6 +67,11 @@ _HTTP_DATE = re.compile(
     re.ASCII,
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def family_of(model: str) -> str | None:
+    """The model family that plan limits speak of (claude.md 3.3)."""
+    return next((family for family in FAMILIES if family in model), None)
 
 
 @dataclass(frozen=True, slots=True)

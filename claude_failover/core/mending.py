@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from claude_failover.core import reply
 from claude_failover.core.attempt import Attempt
+from claude_failover.core.decision import REFUSED_ONLY_THERE
 from claude_failover.core.policy import Try
 from claude_failover.core.repair import Denials
 from claude_failover.core.types import Instant, Kind, Outcome, Transition, Verdict
@@ -57,5 +57,5 @@ def _refused_field(
     status = attempt.status or 400
     repair = denials.propose(status, attempt.whole(), verdict, attempt.translated, attempt.target, attempt.surface, now)
     if repair is None:
-        return structs.replace(verdict, outcome=Outcome.CLIENT_ERROR, error_type=reply.REFUSED_ONLY_THERE), []
+        return structs.replace(verdict, outcome=Outcome.CLIENT_ERROR, error_type=REFUSED_ONLY_THERE), []
     return verdict, denials.learn(repair, now)

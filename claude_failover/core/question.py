@@ -10,15 +10,12 @@ from typing import Final
 
 import msgspec
 
-from claude_failover.core.decision import Hold, RequestFacts, Try
+from claude_failover.core.decision import REFUSED_ONLY_THERE, Hold, RequestFacts, Try
 from claude_failover.core.desk import Desk, Plan
 from claude_failover.core.gates import Gate, Look, Spot
 from claude_failover.core.route import Route
 from claude_failover.core.spend import Refusal
 from claude_failover.core.types import BackendName, Instant, Monotonic, Outcome, Reason, Seconds, Transition, Verdict
-
-ONLY_THERE: Final = "bedrock_only"
-"""``error_type`` of a Bedrock refusal that nothing mended: another kind of backend may still serve the request."""
 
 PASSING_BY: Final = frozenset({Gate.COOLING, Gate.OPEN, Gate.PROBING})
 """Gates that time opens."""
@@ -144,5 +141,5 @@ class Question(msgspec.Struct):
 
 def only_there(verdict: Verdict) -> bool:
     """Whether one kind of backend refused what another may well serve."""
-    refused = verdict.outcome is Outcome.CLIENT_ERROR and verdict.error_type == ONLY_THERE
+    refused = verdict.outcome is Outcome.CLIENT_ERROR and verdict.error_type == REFUSED_ONLY_THERE
     return refused or verdict.outcome is Outcome.REPAIRABLE

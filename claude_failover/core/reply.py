@@ -15,6 +15,7 @@ from typing import Final
 from claude_failover.core import error_body, failures, headers
 from claude_failover.core.commands import ClientRequest
 from claude_failover.core.counsel import Counsel, ErrorAnswer
+from claude_failover.core.decision import REFUSED_ONLY_THERE
 from claude_failover.core.members import at_hand
 from claude_failover.core.policy import RequestFacts, Stop, Try
 from claude_failover.core.settings import Backend
@@ -164,9 +165,6 @@ def broken_off(backend: Backend, verdict: Verdict, told: bytes) -> bytes:
 
 _PASSED: Final = frozenset({Outcome.CLIENT_ERROR, Outcome.ENTITLEMENT, Outcome.TOO_LONG})
 """Ends that are the client's to mend, by their wording."""
-
-REFUSED_ONLY_THERE: Final = "bedrock_only"
-"""``error_type`` of a verdict about what Bedrock alone refuses: such an error never reaches the client."""
 
 _SHOWN: Final = frozenset(
     {

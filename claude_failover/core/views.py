@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from claude_failover.core import route
 from claude_failover.core.decision import RequestFacts, Stop
 from claude_failover.core.desk import Desk
 from claude_failover.core.gates import ANY_MODEL, Gate, Spot
+from claude_failover.core.limits import family_of
 from claude_failover.core.types import BackendName, Epoch, Instant, Reason, Seconds
-
-FAMILIES: Final = ("opus", "sonnet", "haiku", "fable", "mythos")
-"""Part of every Claude id (claude.md 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +88,9 @@ def view(desk: Desk, now: Instant) -> PolicyView:
 
 def current(desk: Desk, model: str, now: Instant) -> BackendName:
     """Where a new request for *model* goes: the first that serves all, else the first that might."""
-    found = route.find(desk, RequestFacts("", model, family=_family(model)), now)
+    found = route.find(desk, RequestFacts("", model, family=family_of(model)), now)
     assert not isinstance(found, Stop), "a request that asks for nothing in particular can always be routed"
-    looks = {name: desk.gates.look(Spot(name, model, _family(model)), now) for name in found.order}
+    looks = {name: desk.gates.look(Spot(name, model, family_of(model)), now) for name in found.order}
     serving = [name for name in found.order if looks[name].gate is Gate.AVAILABLE]
     settled = [name for name in serving if not desk.dwelling(name, model, now)]
     passing = [name for name in found.order if looks[name].passes]
@@ -101,7 +98,7 @@ def current(desk: Desk, model: str, now: Instant) -> BackendName:
 
 
 def _gate(desk: Desk, backend: BackendName, model: str, now: Instant) -> GateView:
-    look = desk.gates.look(Spot(backend, model, _family(model)), now)
+    look = desk.gates.look(Spot(backend, model, family_of(model)), now)
     standing = look.gate is not Gate.AVAILABLE
     return GateView(
         backend,
@@ -114,7 +111,3 @@ def _gate(desk: Desk, backend: BackendName, model: str, now: Instant) -> GateVie
         desk.in_flight[backend, model],
         desk.dwells.remaining(backend, model, now, desk.longest),
     )
-
-
-def _family(model: str) -> str | None:
-    return next((family for family in FAMILIES if family in model), None)

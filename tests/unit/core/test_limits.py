@@ -253,3 +253,11 @@ def test_a_limit_ends_after_now_and_within_reason() -> None:
 def test_the_next_midnight_is_after_now_even_at_midnight() -> None:
     assert limits.next_utc_midnight(Epoch(1_787_270_400.0)) == 1_787_356_800.0
     assert limits.next_utc_midnight(Epoch(1_787_290_000.0)) == 1_787_356_800.0
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [("claude-opus-5-5", "opus"), ("claude-3-5-haiku-20241022", "haiku"), ("claude-2.1", None), ("", None)],
+)
+def test_a_models_family_is_part_of_its_name(model: str, family: str | None) -> None:
+    assert limits.family_of(model) == family
