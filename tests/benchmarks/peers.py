@@ -181,13 +181,15 @@ def _rounds(target: Running, scale: Scale, requests: int, rounds: int) -> dict[s
     """Streaming and not; what cannot do it says why."""
     found: dict[str, Any] = {}
     for stream, key in ((True, ""), (False, "whole_")):
-        warm = load(target, requests=20, connections=4, stream=stream, kind=0 if stream else 1)
+        plan = {"stream": stream, "kind": 0 if stream else 1}
+        warm = load(target, requests=20, connections=4, **plan)
         if warm["errors"]:
             found[f"{key}why"] = _nowhere(f"{warm['said']}: {warm['sample'][:120]} {_logged(target)}")
             continue
-        done = [
-            load(target, requests=scale.of(requests), stream=stream, kind=0 if stream else 1) for _ in range(rounds)
-        ]
+        # Some answer five requests a second: a round of them shall not take minutes.
+        tried = load(target, requests=20, connections=4, **plan)
+        count = scale.of(int(min(requests, max(64.0, SECONDS * tried["requests"] / tried["elapsed"]))))
+        done = [load(target, requests=count, **plan) for _ in range(rounds)]
         found[f"{key}throughput"] = statistics.median(one["requests"] / one["elapsed"] for one in done)
         found[f"{key}cpu_ms"] = statistics.median(1000 * one["cpu"] / one["requests"] for one in done)
         found[f"{key}errors"] = sum(one["errors"] for one in done)
