@@ -39,7 +39,7 @@ async def claude_at(handler: Handler) -> AsyncIterator[AnthropicUpstream]:
             await claude.close()
 
 
-def command(body: bytes = b"{}", headers: Headers = (("x-api-key", "sk-ant-made-up"),)) -> OpenAttempt:
+def command(body: bytes = b"{}", headers: Headers = (("x-api-key", "sk-ant-worth-nothing"),)) -> OpenAttempt:
     request = UpstreamRequest("POST", "/v1/messages", headers, body)
     return OpenAttempt(3, BackendName("claude"), Kind.ANTHROPIC, request)
 
