@@ -14,7 +14,7 @@ from tests.benchmarks.measure import Scale, begin, load, ms, table
 GAP = 0.05
 """Seconds between two events: 20 a second."""
 
-RAMP = 5.0
+RAMP = 8.0
 """Seconds over which the streams begin."""
 
 SLOW_READERS = 20
@@ -29,7 +29,7 @@ FAST = 20.0
 
 def streams(scale: Scale) -> dict[str, Any]:
     """1,000 streams of 20 events a second. Each event carries the time at which the source wrote it."""
-    count, events = scale.of(1000), scale.of(200)
+    count, events = scale.of(1000), scale.of(300)
     found: dict[str, Any] = {}
     with ExitStack() as stack:
         api = stack.enter_context(upstream("drip", events, GAP))

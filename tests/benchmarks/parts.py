@@ -94,7 +94,7 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "streams": Part(
         "1,000 streams, 20 events a second each",
-        "80 KB bodies; the streams begin within 5 seconds and last 10. Each event carries the time at which the "
+        "80 KB bodies; the streams begin within 8 seconds and last 15. Each event carries the time at which the "
         'source wrote it; "behind" is from there until a client has it, the load\'s own queue included, which the '
         "direct row shows.",
         crowds.streams,
