@@ -117,8 +117,10 @@ DROPPED: Final = (
     "mid-conversation-output-config-2026-07-01", "mid-conversation-system-2026-04-07",
     "mid-conversation-system-clear-at-2026-08-21", "per-turn-control-2026-07-01", "structured-outputs-2025-11-13",
     "structured-outputs-2025-12-15", "tool-examples-2025-10-29", "task-budgets-2026-03-13", "inline-tools-2026-09-15",
-    "timing-2026-09-09", "code-execution-", "mcp-client-", "mcp-servers-", "server-side-fallback-", "fallback-credit-",
-    "message-batches-", "output-128k-", "token-efficient-tools-", "pdfs-",
+    "timing-2026-09-09", "message-threads-2026-08-12", "context-hint-2026-04-09", "auto-mode-classifier-2026-07-16",
+    "thinking-resumption-2026-07-17", "prompt-caching-evict-2026-05-12", "token-counting-2024-11-01",
+    "code-execution-", "mcp-client-", "mcp-servers-", "server-side-fallback-", "fallback-credit-", "message-batches-",
+    "output-128k-", "token-efficient-tools-", "pdfs-",
 )  # fmt: skip
 """Known, and never sent: refused by Bedrock or without meaning there; those that end in a dash with any date."""
 

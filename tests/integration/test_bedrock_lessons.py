@@ -230,3 +230,24 @@ async def test_a_beta_that_nobody_knows_is_left_out_and_logged_once(home: Home) 
     assert all("telepathy" not in (seen.header("anthropic-beta") or "") for seen in scene_.bedrock.requests)
     told = [event for event in home.events() if event["event"] == "beta.dropped"]
     assert [(event["beta"], event["backend"]) for event in told] == [("telepathy-2031-01-01", "bedrock")]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 8}]},
+        {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "https://x"}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]}]},
+        {"messages": [{"role": "user", "content": "quota"}], "max_tokens": 1},
+    ],
+    ids=["server tool", "image by URL", "file by id", "quota probe"],
+)
+async def test_what_only_the_claude_api_can_serve_keeps_its_answer_and_bedrock_is_not_asked(
+    home: Home, fields: dict[str, Any]
+) -> None:
+    async with scene(home) as scene_, home.running() as daemon:
+        for _ in range(2):
+            reply = await daemon.post(messages_body(**fields))
+            assert (reply.status, json.loads(reply.body)["error"]["type"]) == (429, "rate_limit_error")
+            assert reply.headers["anthropic-ratelimit-unified-status"] == "rejected"
+        assert scene_.bedrock.count == 0

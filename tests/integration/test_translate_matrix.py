@@ -87,6 +87,10 @@ NOTE = {"role": "system", "content": "note"}
 DEFERRED = TOOL | {"defer_loading": True}
 REFERENCE = {"type": "tool_reference", "tool_name": "Read"}
 
+CHANGES = "mid-conversation-tool-changes-2026-07-01"
+CHANGED = {"role": "system", "content": [{"type": "text", "text": "note"}, {"type": "tool_addition", "tool": TOOL}]}
+MARKED = {"type": "text", "text": "x", "cache_control": MARK | {"scope": "global"}}
+
 FEATURES = (
     Feature("text, streamed", {"stream": True}),
     Feature("text, whole"),
@@ -100,6 +104,12 @@ FEATURES = (
         "system message after tool results",
         {"messages": [HELLO, said(CALL), result(), NOTE], "tools": [TOOL]},
         watch=("messages.*.role",),
+    ),
+    Feature(
+        "system message with its end",
+        {"messages": [HELLO, NOTE | {"clear_at": "turn_end"}]},
+        ("mid-conversation-system-clear-at-2026-08-21",),
+        ("messages.*.clear_at",),
     ),
     Feature(
         "effort of one message",
@@ -157,6 +167,12 @@ FEATURES = (
     Feature("eager tool streaming", {"tools": [TOOL | {"eager_input_streaming": True}]}, watch=("tools",)),
     Feature("strict tool", {"tools": [TOOL | {"strict": True}]}, ("structured-outputs-2025-12-15",), ("tools",)),
     Feature("tool in the custom wrapper", {"tools": [{"type": "custom", "custom": TOOL}]}, watch=("tools",)),
+    Feature(
+        "tools changed on the way",
+        {"messages": [HELLO, said({"type": "text", "text": "Well"}), HELLO, CHANGED], "tools": [TOOL]},
+        (CHANGES,),
+        ("messages.*.content",),
+    ),
     Feature("tool examples", {"tools": [TOOL | {"input_examples": [{"path": "x"}]}]}, (SEARCH,), ("tools",)),
     Feature("no tools", {"tools": []}),
     Feature("bash tool", {"tools": [{"type": "bash_20250124", "name": "bash"}]}),
@@ -189,6 +205,17 @@ FEATURES = (
         ("prompt-caching-scope-2026-01-05",),
         ("system",),
     ),
+    Feature(
+        "cache mark with a scope in a tool result",
+        {"messages": [HELLO, said(CALL), result([MARKED])], "tools": [TOOL]},
+        ("prompt-caching-scope-2026-01-05",),
+        ("messages",),
+    ),
+    Feature(
+        "cache mark on thinking",
+        {"messages": [HELLO, said(THOUGHT | {"cache_control": MARK}, CALL), result()], "tools": [TOOL]},
+        watch=("messages",),
+    ),
     Feature("automatic cache mark", {"cache_control": MARK}, watch=("cache_control",)),
     Feature("cache diagnosis", {"diagnostics": {}}, ("cache-diagnosis-2026-04-07",), ("diagnostics",)),
     Feature("Claude Code's user id", {"metadata": {"user_id": '{"device_id":"d"}'}}, watch=("metadata",)),
@@ -214,6 +241,7 @@ FEATURES = (
     Feature("service tier", {"service_tier": "auto"}, watch=("service_tier",)),
     Feature("inference geography", {"inference_geo": "us"}, watch=("inference_geo",)),
     Feature("server-side fallback", {"fallbacks": []}, ("server-side-fallback-2026-06-01",), ("fallbacks",)),
+    Feature("fallback credit", betas=("fallback-credit-2026-07-01",), watch=("anthropic-beta",)),
     Feature(
         "task budget",
         {"output_config": {"task_budget": {"total": 1}}},

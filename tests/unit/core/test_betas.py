@@ -13,6 +13,7 @@ from claude_failover.core.commands import Rewrite
 from claude_failover.core.draft import Draft
 from claude_failover.core.rules import Rules
 from claude_failover.core.types import Surface
+from claude_failover.drill.claude_rules import BETAS
 
 SHAPES = Path(__file__).parents[2] / "real" / "shapes.json"
 """What the real Claude Code was seen to send."""
@@ -85,11 +86,11 @@ def test_what_is_not_spelt_like_a_beta_is_never_repeated() -> None:
     assert betas.unknown(("sk-ant_SECRET", "a b", "x" * 65, "ünï", "-a")) == ()
 
 
-def test_every_beta_that_claude_code_was_seen_to_send_is_known() -> None:
+def test_every_beta_that_any_client_was_seen_to_send_is_known() -> None:
     situations = json.loads(SHAPES.read_text("utf-8"))["situations"]
     seen = {beta for requests in situations.values() for request in requests for beta in request["betas"]}
     assert len(seen) > 15
-    assert betas.unknown(tuple(seen)) == ()
+    assert betas.unknown(tuple(seen | BETAS)) == ()
 
 
 @pytest.mark.parametrize("surface", list(Surface))
