@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,6 +43,7 @@ class Scene:
     clock: FakeClock
     daemons: tuple[Served, Served]
     kept: tuple[KeptTokens, KeptTokens]
+    boxes: tuple[Box, Box]
     session: aiohttp.ClientSession
 
     async def ask(self, count: int) -> Counter[int]:
@@ -65,7 +67,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(place: Path, lives: float) -> AsyncIterator[Scene]:
+async def scene(place: Path, lives: float, source: str = "keyring") -> AsyncIterator[Scene]:
     clock = FakeClock(wall=NOW)
     entry = Entry(shapes.LOGIN, Secret(FIRST), Secret("worth-nothing-refresh-0"), Epoch(NOW + lives))
     with TokenEndpoint() as endpoint:
@@ -74,12 +76,12 @@ async def scene(place: Path, lives: float) -> AsyncIterator[Scene]:
             (place / name).mkdir()
             box.keep(ANTHROPIC, entry, KEYRING)
         kept = tuple(KeptTokens(box, clock, partial(redeem, endpoint=endpoint.url, clock=clock)) for box in boxes)
-        stores = [AnthropicTokens(("keyring",), {"HOME": str(place)}, clock, one) for one in kept]
+        stores = [AnthropicTokens((source,), {"HOME": str(place)}, clock, one) for one in kept]
         async with simulated_claude() as claude, client() as session:
             claude.tokens = {FIRST, SECOND}
             settings = settings_for(claude.url, credential="auto")
             async with serving(settings, tokens=stores[0]) as one, serving(settings, tokens=stores[1]) as two:
-                yield Scene(claude, endpoint, clock, (one, two), (kept[0], kept[1]), session)
+                yield Scene(claude, endpoint, clock, (one, two), (kept[0], kept[1]), (boxes[0], boxes[1]), session)
 
 
 async def test_a_login_that_ends_amid_hundreds_of_requests_is_refreshed_once_and_none_fails(tmp_path: Path) -> None:
@@ -132,3 +134,36 @@ async def test_while_the_endpoint_fails_requests_go_on_with_what_they_have(tmp_p
         assert await stage.ask(50) == {200: 100}
         await stage.renewed()
         assert not stage.endpoint.revoked
+
+
+async def test_a_key_that_is_replaced_in_the_keyring_is_used_at_once_and_no_request_is_lost(tmp_path: Path) -> None:
+    async with scene(tmp_path, 3600) as stage:
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(stage.ask(100))
+            for box in stage.boxes:
+                await asyncio.to_thread(box.keep, ANTHROPIC, Entry(shapes.LOGIN, Secret(SECOND)), KEYRING)
+        assert asking.result() == {200: 200}
+        stage.claude.tokens = {SECOND}
+        assert await stage.ask(100) == {200: 200}
+        assert stage.endpoint.requests == []
+
+
+async def test_claude_codes_login_is_read_again_when_it_changes_and_never_used_up(tmp_path: Path) -> None:
+    """Its refresh token is single-use and Claude Code's own: we wait until it has renewed its login itself."""
+
+    def logged_in(access: str) -> bytes:
+        ends = (NOW + 3600) * 1000
+        login = {"accessToken": access, "refreshToken": "worth-nothing-refresh-0", "expiresAt": ends}
+        return json.dumps({"claudeAiOauth": login}).encode()
+
+    file = tmp_path / ".claude/.credentials.json"
+    file.parent.mkdir()
+    file.write_bytes(logged_in(FIRST))
+    file.chmod(0o600)
+    async with scene(tmp_path, -1, source="claude") as stage:
+        assert await stage.ask(50) == {200: 100}
+        file.write_bytes(logged_in(SECOND))
+        stage.claude.tokens = {SECOND}
+        assert await stage.ask(100) == {200: 200}
+        assert stage.endpoint.requests == []
+        assert file.read_bytes() == logged_in(SECOND)
