@@ -16,52 +16,18 @@ import pytest
 from claude_failover.config_paths import find_paths
 from claude_failover.control.api import StopRequest
 from claude_failover.control.client import ControlClient
-from tests.control_fakes import FakeDaemon, clean_environment, cli, cli_async, sample_status, serving, short_directory
-
-CLAUDE = """#!{python} -P
-import json, os, signal, sys
-names = ("ANTHROPIC", "CLAUDE", "NO_PROXY", "no_proxy", "ENABLE")
-print(json.dumps({{
-    "argv": sys.argv[1:],
-    "pid": os.getpid(),
-    "stdin": sys.stdin.read(),
-    "env": {{name: value for name, value in os.environ.items() if name.startswith(names)}},
-}}), flush=True)
-if "--die" in sys.argv:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTERM)
-sys.exit(int(os.environ.get("EXIT_WITH", "0")))
-"""
+from tests.cli_homes import home_with_a_claude, install_claude, path_with, paths_of
+from tests.control_fakes import FakeDaemon, clean_environment, cli, cli_async, sample_status, serving
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    with short_directory() as directory:
-        paths = find_paths(environ={"CLAUDE_FAILOVER_HOME": str(directory / "cf")})
-        paths.prepare()
-        paths.client_key.write_text("thekey\n")
-        (directory / "bin").mkdir()
-        install(directory / "bin")
+    with home_with_a_claude() as directory:
         yield directory
 
 
-def install(place: Path, text: str = CLAUDE.format(python=sys.executable)) -> Path:
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "claude").write_text(text)
-    (place / "claude").chmod(0o755)
-    return place / "claude"
-
-
-def socket_of(home: Path) -> Path:
-    return find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")}).socket
-
-
-def path_with(home: Path) -> str:
-    return f"{home}/bin:/usr/bin:/bin"
-
-
 async def run(home: Path, *words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-    async with serving(FakeDaemon(), socket_of(home)):
+    async with serving(FakeDaemon(), paths_of(home).socket):
         return await cli_async("run", *words, home=home, stdin=stdin, **{"PATH": path_with(home), **more})
 
 
@@ -100,7 +66,7 @@ async def test_a_signal_that_ends_claude_ends_us_the_same_way(home: Path) -> Non
 
 
 async def test_claude_takes_our_place_as_a_process(home: Path) -> None:
-    async with serving(FakeDaemon(), socket_of(home)):
+    async with serving(FakeDaemon(), paths_of(home).socket):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "claude_failover", "run",
             env=clean_environment(home, PATH=path_with(home)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -110,7 +76,7 @@ async def test_claude_takes_our_place_as_a_process(home: Path) -> None:
 
 
 async def test_claude_does_not_inherit_the_signals_that_python_ignores(home: Path) -> None:
-    install(home / "bin", "#!/bin/sh\nexec grep SigIgn /proc/self/status\n")
+    install_claude(home / "bin", "#!/bin/sh\nexec grep SigIgn /proc/self/status\n")
     ignored = int((await run(home)).stdout.split()[1], 16)
     assert not ignored & (1 << (signal.SIGPIPE - 1))
     assert not ignored & (1 << (signal.SIGXFSZ - 1))
@@ -179,18 +145,18 @@ async def test_without_claude_it_says_how_to_get_it(home: Path) -> None:
 
 @pytest.mark.parametrize("place", [".local/bin", ".claude/local", ".npm-global/bin"])
 async def test_claude_is_found_where_its_installers_put_it(home: Path, place: str) -> None:
-    (home / "bin/claude").rename(install(home / place).parent / "claude")
+    (home / "bin/claude").rename(install_claude(home / place).parent / "claude")
     assert (await run(home)).returncode == 0
 
 
 async def test_a_wrapper_around_ourselves_is_passed_over(home: Path) -> None:
-    wrapper = install(home / "wrap", '#!/bin/sh\nexec claude-failover run -- "$@"\n')
+    wrapper = install_claude(home / "wrap", '#!/bin/sh\nexec claude-failover run -- "$@"\n')
     done = await run(home, PATH=f"{wrapper.parent}:{path_with(home)}")
     assert json.loads(done.stdout)["argv"] == []
 
 
 async def test_what_cannot_be_executed_is_our_failure(home: Path) -> None:
-    install(home / "bin", "#!/nonexistent/interpreter\n")
+    install_claude(home / "bin", "#!/nonexistent/interpreter\n")
     done = await run(home)
     assert done.returncode == 125
     assert "cannot be run" in done.stderr
@@ -204,7 +170,7 @@ async def test_a_key_that_cannot_be_read_is_our_failure(home: Path) -> None:
 
 
 async def test_a_daemon_that_asks_for_no_key_gets_none(home: Path) -> None:
-    async with serving(FakeDaemon(sample_status(client_key_required=False)), socket_of(home)):
+    async with serving(FakeDaemon(sample_status(client_key_required=False)), paths_of(home).socket):
         done = await cli_async("run", home=home, PATH=path_with(home))
     assert "ANTHROPIC_CUSTOM_HEADERS" not in json.loads(done.stdout)["env"]
 
@@ -247,7 +213,7 @@ for line in sys.stdin:
 
 
 def test_an_interactive_claude_has_the_terminal_and_its_signals(home: Path) -> None:
-    install(home / "bin", INTERACTIVE.format(python=sys.executable))
+    install_claude(home / "bin", INTERACTIVE.format(python=sys.executable))
     paths = find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")})
     daemon = subprocess.Popen(
         [sys.executable, "-P", "-m", "tests.control_fakes", "--ready-fd", "2"],

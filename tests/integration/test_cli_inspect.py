@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from claude_failover.config_paths import find_paths, make_private_directory
 from claude_failover.control.status import Health
 from claude_failover.errors import ConfigError
+from tests.cli_homes import private_socket
 from tests.control_fakes import (
     FakeDaemon,
     here_async,
@@ -28,9 +28,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def socket(home: Path) -> Path:
-    path = find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")}).socket
-    make_private_directory(path.parent)
-    return path
+    return private_socket(home)
 
 
 async def test_status_draws_a_screen_without_escapes_for_a_pipe(home: Path, socket: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
 import socket
 import sys
 import time
@@ -15,53 +13,16 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from claude_failover.cli.spawn import wait_until_gone
-from claude_failover.clock import SystemClock
-from claude_failover.config_paths import Paths, find_paths
 from claude_failover.control import claim
-from claude_failover.control.api import StopRequest
 from claude_failover.control.client import ControlClient
-from claude_failover.core.types import Seconds
-from claude_failover.errors import DaemonNotRunning
-from tests.control_fakes import clean_environment, cli, short_directory
-
-CONFIG = """\
-listen: {{port: {port}}}
-backends:
-  - {{name: claude, kind: anthropic, base_url: "http://127.0.0.1:{upstream}"}}
-{more}"""
+from tests.cli_homes import configure, home_of_a_daemon, paths_of
+from tests.control_fakes import clean_environment, cli
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    with short_directory() as directory:
+    with home_of_a_daemon() as directory:
         yield directory
-        paths = paths_of(directory)
-        pid = claim.holder(paths.lock)
-        if pid:
-            try:
-                ControlClient(paths.socket).stop(StopRequest(now=True))
-            except DaemonNotRunning:
-                os.kill(pid, signal.SIGKILL)
-            assert wait_until_gone(paths, SystemClock(), Seconds(10), lambda: None)
-
-
-def paths_of(home: Path) -> Paths:
-    return find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")})
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def configure(home: Path, port: int | None = None, more: str = "", upstream: int = 9) -> int:
-    port = port or free_port()
-    config = home / "cf/config.yaml"
-    config.parent.mkdir(mode=0o700, exist_ok=True)
-    config.write_text(CONFIG.format(port=port, more=more, upstream=upstream))
-    config.chmod(0o600)
-    return port
 
 
 def test_a_daemon_whose_socket_was_removed_can_still_be_stopped(home: Path) -> None:

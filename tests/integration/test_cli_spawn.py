@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,56 +12,31 @@ import pytest
 
 from claude_failover.cli import spawn
 from claude_failover.clock import SystemClock
-from claude_failover.config_paths import Paths, find_paths
+from claude_failover.config_paths import Paths
 from claude_failover.control import claim
-from claude_failover.control.api import StopRequest
 from claude_failover.control.client import ControlClient
-from claude_failover.control.handshake import Word
 from claude_failover.core.types import Seconds
-from claude_failover.errors import AlreadyRunning, ConfigError, DaemonFailed, DaemonNotRunning
-from tests.control_fakes import clean_environment, short_directory
+from claude_failover.errors import AlreadyRunning, ConfigError, DaemonFailed
+from tests.cli_homes import paths_of_a_fake, start_fake
 
 CLOCK = SystemClock()
 
 
-FAKE = (sys.executable, "-P", "-m", "tests.control_fakes")
-
-
 @pytest.fixture
 def paths(monkeypatch: pytest.MonkeyPatch) -> Iterator[Paths]:
-    with short_directory() as home:
-        environ = clean_environment(home)
-        for name in list(os.environ):
-            if name.startswith(("CLAUDE", "ANTHROPIC", "AWS_")):
-                monkeypatch.delenv(name)
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
-        found = find_paths()
+    with paths_of_a_fake(monkeypatch) as found:
         yield found
-        stop(found)
-
-
-def stop(paths: Paths) -> None:
-    try:
-        ControlClient(paths.socket).stop(StopRequest(now=True))
-    except DaemonNotRunning:
-        return
-    assert spawn.wait_until_gone(paths, CLOCK, Seconds(10), lambda: None)
-
-
-def start(paths: Paths, *more: str, patience: float = 20.0) -> Word:
-    return spawn.start_daemon(paths, CLOCK, command=[*FAKE, *more], patience=Seconds(patience))
 
 
 def test_start_returns_when_socket_and_port_answer(paths: Paths) -> None:
-    word = start(paths)
+    word = start_fake(paths)
     assert word.address.startswith("http://127.0.0.1:")
     assert word.notes == ("claude: ready",)
     assert ControlClient(paths.socket).ping().pid == word.pid
 
 
 def test_the_daemon_is_nobodys_child_and_has_its_own_session(paths: Paths) -> None:
-    word = start(paths)
+    word = start_fake(paths)
     assert os.getsid(word.pid) != os.getsid(0)
     with pytest.raises(ChildProcessError):
         os.waitpid(word.pid, os.WNOHANG)
@@ -71,7 +45,7 @@ def test_the_daemon_is_nobodys_child_and_has_its_own_session(paths: Paths) -> No
 def test_nothing_of_ours_is_left_open_in_the_daemon(paths: Paths) -> None:
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
-    word = start(paths)
+    word = start_fake(paths)
     os.close(writing)
     assert os.read(reading, 1) == b""  # the daemon does not hold the other end
     os.close(reading)
@@ -79,29 +53,29 @@ def test_nothing_of_ours_is_left_open_in_the_daemon(paths: Paths) -> None:
 
 
 def test_a_second_start_says_that_it_runs_and_by_what_pid(paths: Paths) -> None:
-    word = start(paths)
+    word = start_fake(paths)
     with pytest.raises(AlreadyRunning, match=f"pid {word.pid}"):
-        start(paths)
+        start_fake(paths)
 
 
 def test_a_stale_pid_and_a_stale_socket_are_in_nobodys_way(paths: Paths) -> None:
-    word = start(paths)
+    word = start_fake(paths)
     os.kill(word.pid, signal.SIGKILL)
     assert spawn.wait_until_gone(paths, CLOCK, Seconds(10), lambda: None)
     assert paths.socket.exists()
-    again = start(paths)
+    again = start_fake(paths)
     assert again.pid != word.pid
 
 
 def test_a_reason_is_told_as_the_daemon_told_it(paths: Paths) -> None:
     with pytest.raises(ConfigError, match=r"config\.yaml:3: no") as caught:
-        start(paths, "--refuse", "config.yaml:3: no")
+        start_fake(paths, "--refuse", "config.yaml:3: no")
     assert caught.value.hint == "claude-failover config check"
 
 
 def test_a_crash_shows_the_end_of_what_was_said(paths: Paths) -> None:
     with pytest.raises(DaemonFailed, match=r"ended before it was ready; it said:\n  ImportError: no module") as caught:
-        start(paths, "--crash", "ImportError: no module")
+        start_fake(paths, "--crash", "ImportError: no module")
     assert caught.value.hint == "claude-failover start --foreground"
     assert (paths.log_dir / "boot.log").stat().st_mode & 0o777 == 0o600
 
@@ -113,7 +87,7 @@ def test_a_crash_without_a_word_is_still_told(paths: Paths) -> None:
 
 def test_a_daemon_that_never_gets_ready_is_not_waited_for_for_ever(paths: Paths) -> None:
     with pytest.raises(DaemonFailed, match="did not get ready"):
-        start(paths, "--mute", patience=1.0)
+        start_fake(paths, "--mute", patience=1.0)
     ControlClient(paths.socket, patience=Seconds(10)).ping()  # it runs all the same; the fixture stops it
 
 
@@ -132,7 +106,7 @@ def test_a_file_named_like_a_module_of_ours_is_not_run(paths: Paths, monkeypatch
     trap.mkdir()
     (trap / "msgspec.py").write_text("raise SystemExit('trapped')")
     monkeypatch.chdir(trap)
-    assert start(paths).pid
+    assert start_fake(paths).pid
 
 
 def test_waiting_for_the_end_has_an_end(paths: Paths) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_failover.config_paths import find_paths, make_private_directory
+from tests.cli_homes import private_socket
 from tests.control_fakes import (
     FakeDaemon,
     cli_async,
@@ -24,9 +24,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def socket(home: Path) -> Path:
-    path = find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")}).socket
-    make_private_directory(path.parent)
-    return path
+    return private_socket(home)
 
 
 async def test_the_statusline_never_fails(home: Path, socket: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from claude_failover.config_paths import find_paths, make_private_directory
 from claude_failover.control import api
+from tests.cli_homes import private_socket
 from tests.control_fakes import (
     NOW,
     FakeDaemon,
@@ -27,9 +27,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def socket(home: Path) -> Path:
-    path = find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")}).socket
-    make_private_directory(path.parent)
-    return path
+    return private_socket(home)
 
 
 @pytest.mark.parametrize("name", ["force-backend", "force"])

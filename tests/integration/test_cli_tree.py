@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from claude_failover import __version__
-from claude_failover.config_paths import find_paths, make_private_directory
+from tests.cli_homes import private_socket
 from tests.control_fakes import (
     FakeDaemon,
     clean_environment,
@@ -31,9 +31,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def socket(home: Path) -> Path:
-    path = find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")}).socket
-    make_private_directory(path.parent)
-    return path
+    return private_socket(home)
 
 
 def test_version_is_the_packages(home: Path) -> None:
