@@ -110,7 +110,7 @@ def spend(view: SpendView | None, notional_nusd: int) -> api.Spend:
 def note(backend: Backend, credential: CredentialView | None) -> str:
     """One sentence for the person who typed ``start``: whether a backend can be used, with what, what to do if not."""
     if credential is not None and credential.kind == LOOKING:
-        return f"{backend.name}: the AWS credentials are still being looked up"
+        return f"{backend.name}: the AWS credentials are still being looked up (claude-failover status)"
     usable = is_usable(backend, credential)
     hint = f" ({credential.hint})" if credential is not None and credential.hint and not usable else ""
     return f"{backend.name}: {'ready' if usable else 'not usable'}, {credential_text(backend, credential)}{hint}"
@@ -184,7 +184,8 @@ def notices(
             found.append(api.Notice("credential-warning", f"{backend.name}: {credential.warning}", credential.hint))
         if backend.state is api.State.BLOCKED:
             title = f"{backend.name} is blocked: {backend.why}"
-            found.append(api.Notice("backend-blocked", title, "claude-failover doctor", api.Severity.CRITICAL))
+            hint = "claude-failover logs --audit; if it is mended: claude-failover reload"
+            found.append(api.Notice("backend-blocked", title, hint, api.Severity.CRITICAL))
     return found
 
 

@@ -116,7 +116,9 @@ def test_the_note_of_a_start_says_what_to_type() -> None:
     assert view.note(SECOND, GONE) == "bedrock: not usable, no AWS credentials found (aws configure)"
     assert view.note(SECOND, KEYS) == "bedrock: ready, long-term keys …0001 from env"
     looking = CredentialView("AWS", view.LOOKING)
-    assert view.note(SECOND, looking) == "bedrock: the AWS credentials are still being looked up"
+    assert (
+        view.note(SECOND, looking) == "bedrock: the AWS credentials are still being looked up (claude-failover status)"
+    )
     assert view.note(replace(PRIMARY, credential="client"), None) == "claude: ready, the client's own"
 
 
@@ -149,7 +151,11 @@ def test_what_needs_you_is_said_with_what_to_type() -> None:
     ]
     blocked = replace(ready, state=api.State.BLOCKED, why="its certificate is not pinned")
     assert notices(blocked, views={}) == [
-        ("backend-blocked", "claude is blocked: its certificate is not pinned", "claude-failover doctor")
+        (
+            "backend-blocked",
+            "claude is blocked: its certificate is not pinned",
+            "claude-failover logs --audit; if it is mended: claude-failover reload",
+        )
     ]
     fine = api.BackendStatus("bedrock", "bedrock")
     ending = replace(KEYS, kind="api key", expires=Epoch(NOW.wall + 600.0))
