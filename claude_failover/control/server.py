@@ -43,7 +43,7 @@ SHUTDOWN: Final = 1.0
 """Seconds that open answers get when the server closes."""
 
 _MUTATING: Final = frozenset({"POST"})
-_XUCRED: Final = struct.Struct("=IIh16I")
+_XUCRED: Final = struct.Struct("=IIhxx16I")
 """macOS ``struct xucred``: version, uid, ngroups, groups[16] (sys/ucred.h)."""
 _LOCAL_PEERCRED: Final = 0x001
 """macOS, level 0 (sys/un.h)."""
