@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from tests.benchmarks.bench_processes import nginx_program
 
 FOLDER: Final = Path(__file__).parent / "results"
-PACKAGES: Final = ("claude-failover", "aiohttp", "uvloop", "msgspec")
+PACKAGES: Final = ("claude-failover", "aiohttp", "httptools", "uvloop", "msgspec")
 
 
 def machine() -> str:
     """Processor, cores, kernel and versions; no name of the host."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.processor())
-    listed = ", ".join([*(f"{name} {version(name)}" for name in PACKAGES), *_nginx()])
+    there = {name: found for name in PACKAGES for found in _version(name)}
+    listed = ", ".join([*(f"{name} {found}" for name, found in there.items()), *_nginx()])
     kernel = ".".join(platform.release().split("-")[0].split(".")[:2])
     cores = len(os.sched_getaffinity(0))
     return f"{cores} cores of {model}, {platform.system()} {kernel}, Python {platform.python_version()}, {listed}"
+
+
+def _version(name: str) -> list[str]:
+    with contextlib.suppress(PackageNotFoundError):
+        return [version(name)]
+    return []
 
 
 def _nginx() -> list[str]:
