@@ -133,9 +133,10 @@ class SseReader:
             return events
         self._splitter.put(data)
         while (block := self._splitter.next()) is not None:
-            events.append(_checked(sse.parse(block)))
-            if events[-1].type == MALFORMED or events[-1].type in until:
-                self._dead = events[-1].type == MALFORMED
+            event = _checked(sse.parse(block))
+            events.append(event)
+            if event.type == MALFORMED or event.type in until:
+                self._dead = event.type == MALFORMED
                 self._stopped = True
                 return events
         if self._splitter.overflow:

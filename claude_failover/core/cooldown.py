@@ -211,7 +211,7 @@ class Cooldowns:
 
     def served(self, held: tuple[Held, ...]) -> list[Transition]:
         """An attempt sent in spite of these brought content: they are over."""
-        return self._end(held)
+        return self._end(held) if held else []
 
     def released(self, held: tuple[Held, ...], owner: int, now: Instant, *, pause: bool) -> None:
         """An attempt ended that says nothing about the limit.

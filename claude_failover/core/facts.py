@@ -82,7 +82,7 @@ def gather(request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[B
         if settings.cost_tracking.enabled and paid.get(backend.name, False) and _ours_to_spend(backend, request):
             spending.append(backend)
     name = headers.get(request.headers, headers.FORCE)
-    forced = next((backend.name for backend in settings.backends if backend.name == name), None)
+    named = None if name is None else backend_named(settings, BackendName(name))
     return RequestFacts(
         exchange=request.id,
         model=model,
@@ -90,7 +90,7 @@ def gather(request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[B
         session=peek.session,
         agent=peek.agent,
         in_tool_loop=peek.in_tool_loop,
-        forced=forced,
+        forced=None if named is None else named.name,
         stays=peek.stays if peek.valid else "not a Messages request",
         unservable=unservable,
         estimates=Estimates(spending, request.body, lambda one, bound: _worst_case(counsel, one, model, peek, bound)),
@@ -171,4 +171,7 @@ def cannot_serve(facts: RequestFacts, backend: BackendName, why: str) -> Request
 
 def backend_named(settings: Settings, name: BackendName) -> Backend | None:
     """The backend of that name; ``None`` after a reload that this request did not see."""
-    return next((backend for backend in settings.backends if backend.name == name), None)
+    for backend in settings.backends:
+        if backend.name == name:
+            return backend
+    return None
