@@ -134,14 +134,14 @@ class PriceTable:
             at: When the attempt was made, for prices that have changed since; ``None`` = now.
         """
         price, estimated = self.lookup(model)
-        rates = price.at(usage.prompt, at)
-        list_nusd = self._nusd(rates, usage, PER_MILLE)
+        rates = plain = price.at(usage.prompt, at)
         if usage.fast:
             estimated = estimated or price.fast is None
             rates = price.fast or rates.doubled()
         factor, known = self._factor(price, kind, scope, geo_us=usage.geo_us)
         nusd = self._nusd(rates, usage, factor)
-        return Cost(nusd, nusd if kind is Kind.ANTHROPIC else list_nusd, estimated or not known)
+        list_nusd = nusd if kind is Kind.ANTHROPIC else self._nusd(plain, usage, PER_MILLE)
+        return Cost(nusd, list_nusd, estimated or not known)
 
     def worst_case(
         self,
