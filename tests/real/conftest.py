@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.real.clients import NEWEST, OLDER, ClaudeCode, installed
+from tests.real.user_manager import may_run_one
 from tests.signature_hooks import signatures_are_noted, signatures_are_verified
+
+collect_ignore = [] if may_run_one() else ["test_service.py"]
 
 __all__ = ["newest", "older", "signatures_are_noted", "signatures_are_verified"]
 
