@@ -50,6 +50,13 @@ def test_systemd_finds_nothing_wrong_with_it_and_little_exposed(home: Path, prog
     assert float(found[1]) <= 2.5
 
 
+@pytest.mark.parametrize("words", [[], ["--hardened"]], ids=["usual", "hardened"])
+def test_the_kernel_may_be_asked_whose_connection_it_is(home: Path, words: list[str]) -> None:
+    """Without netlink other users of the machine could no longer be told apart, and nobody would notice."""
+    allowed = next(line for line in install(home, *words).read_text().splitlines() if "RestrictAddressFamilies" in line)
+    assert set(allowed.partition("=")[2].split()) == {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}
+
+
 def test_its_places_are_made_so_that_they_can_be_made_writable(home: Path) -> None:
     text = install(home, "--hardened").read_text()
     assert f"ReadWritePaths={home}/cf/state\n" in text
