@@ -45,7 +45,7 @@ OUTCOMES: Final[Mapping[Outcome, str]] = {
     Outcome.CREDENTIALS: "the backend's own credential is expired or refused: refreshed and tried once more",
     Outcome.DENIED: "the account may not use this model there; that model, until reload",
     Outcome.CLIENT_GONE: "the client left; what was seen is still counted",
-    Outcome.LOCAL: "our own machine: descriptors, memory; evidence against nobody",
+    Outcome.LOCAL: "our own machine: descriptors, memory, the end of the daemon; evidence against nobody",
 }
 
 REASONS: Final[Mapping[Reason, str]] = {
