@@ -8,11 +8,13 @@ new.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from importlib.resources import files
 
 import pytest
 import yaml
 
+from claude_failover.core import betas
 from claude_failover.core.commands import ClientRequest, Translated, Untranslatable
 from claude_failover.core.models import Catalog, Target
 from claude_failover.core.repair import Denials
@@ -86,19 +88,42 @@ async def sent(capture: Capture, surface: str, *, streaming: bool) -> str:
     return "" if reply.status == 200 else f"{reply.status}: {b''.join(part.data for part in reply.parts).decode()}"
 
 
+async def refused(captures: Iterable[Capture], surface: str, *, streaming: bool) -> dict[tuple[str, int], str]:
+    """What Bedrock does not get or does not take, but for what is known to stay."""
+    found = {}
+    for one in (one for one in captures if exists(one, surface)):
+        outcome = await sent(one, surface, streaming=streaming)
+        staying = STAYING.get(one.situation)
+        if outcome and not (staying and outcome.startswith("stays") and staying in outcome):
+            found[one.situation, one.number] = outcome
+    return found
+
+
 @pytest.mark.parametrize("streaming", [True, False], ids=["streaming", "whole"])
 @pytest.mark.parametrize("surface", ["auto", *Surface])
 async def test_bedrock_takes_everything_that_claude_code_sends(
     taken: list[Capture], surface: str, streaming: bool
 ) -> None:
     assert taken, "the captures are taken by the first test of this module"
-    refused = {}
-    for one in (one for one in taken if exists(one, surface)):
-        outcome = await sent(one, surface, streaming=streaming)
-        staying = STAYING.get(one.situation)
-        if outcome and not (staying and outcome.startswith("stays") and staying in outcome):
-            refused[one.situation, one.number] = outcome
-    assert refused == {}
+    assert await refused(taken, surface, streaming=streaming) == {}
+
+
+OLDER = (
+    "opus", "sonnet", "haiku", "opus 4.6", "haiku 4.5", "oauth", "first-party host", "one-hour cache",
+    "structured answer", "tool", "thinking and tool", "image", "pdf", "subagent", "tool search", "web search",
+    "interactive", "interactive, auto mode", "interactive, auto mode, oauth",
+)  # fmt: skip
+"""Situations in which an older client is looked at: it has no newest models to name."""
+
+
+async def test_what_an_older_client_sends_is_known_and_taken_too(older: ClaudeCode) -> None:
+    """Nobody updates at once; its betas and fields are others."""
+    captures = await capture_all(older, OLDER)
+    assert {one.situation for one in captures} == set(OLDER)
+    assert betas.unknown(tuple(beta for one in captures for beta in shape_of(one)["betas"])) == ()
+    for surface in ("auto", *Surface):
+        for streaming in (True, False):
+            assert await refused(captures, surface, streaming=streaming) == {}
 
 
 AUTO_MODE = {"dangerous-tool-use-2026-09-03", "thinking-display-updates-2026-08-18", "afk-mode-2026-01-31"}
@@ -115,8 +140,8 @@ async def test_the_check_of_dangerous_tools_goes_to_bedrock_with_auto_mode(
         found = translated(one, surface, streaming=True)
         assert not isinstance(found, str), found
         body, headers = json.loads(found[1].request.body), dict(found[1].request.headers)
-        betas = body.get("anthropic_beta") or headers["anthropic-beta"].split(",")
-        assert set(betas) >= AUTO_MODE, one.situation
+        asked = body.get("anthropic_beta") or headers["anthropic-beta"].split(",")
+        assert set(asked) >= AUTO_MODE, one.situation
         assert body["safeguards"] == one.body["safeguards"]
         assert body["thinking"]["display"] == "updates"
 
