@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -16,6 +17,9 @@ from claude_failover.control import claim
 from claude_failover.control.api import StopRequest
 from claude_failover.core.types import Seconds
 from claude_failover.errors import EXIT_OK, AlreadyRunning, ControlError, DaemonFailed, DaemonNotRunning
+
+DRAIN: Final = Seconds(30.0)
+"""For running streams to finish, unless somebody says otherwise."""
 
 GRACE: Final = Seconds(10.0)
 """After the drain's deadline, for the daemon to write what it must and go."""
@@ -51,6 +55,11 @@ def bring_up(invocation: Invocation) -> None:
 
 def stay(invocation: Invocation) -> int:
     """Be the daemon, in this terminal or under a service manager."""
+    if os.environ.get("NOTIFY_SOCKET") and claim.holder(invocation.paths.lock) is not None:
+        # Started by hand while the service did not run. To end here would be a failure to systemd, again and again.
+        say("a daemon runs that the service manager did not start: it is replaced")
+        with contextlib.suppress(DaemonNotRunning):
+            take_down(invocation, DRAIN, now=False)
     # By name: everything that serves is behind it, and those who only ask must not seem to import it.
     serving = importlib.import_module("claude_failover.daemon.__main__")
     words = ["--foreground"]

@@ -106,6 +106,18 @@ def test_a_wrong_configuration_is_not_tried_again_and_again(manager: UserManager
     assert (found["ActiveState"], found["ExecMainStatus"], found["NRestarts"]) == ("failed", "2", "0")
 
 
+def test_one_that_was_started_by_hand_meanwhile_is_replaced(manager: UserManager) -> None:
+    assert manager.cli("service", "install").returncode == 0
+    manager.systemctl("stop", UNIT)
+    assert manager.cli("start").returncode == 0
+    by_hand = json.loads(manager.cli("service", "status", "--json").stdout)
+    assert (by_hand["pid"] > 0, by_hand["active"]) == (True, "inactive")
+    manager.systemctl("start", UNIT)
+    found = manager.show(UNIT)
+    assert (found["ActiveState"], found["NRestarts"]) == ("active", "0")
+    assert json.loads(manager.cli("status", "--json").stdout)["pid"] == int(found["MainPID"]) != by_hand["pid"]
+
+
 @pytest.mark.parametrize("variant", [(), ("--hardened",)], ids=["plain", "hardened"])
 def test_a_restart_leaves_it_the_managers(manager: UserManager, variant: tuple[str, ...]) -> None:
     assert manager.cli("service", "install", *variant).returncode == 0
