@@ -65,6 +65,7 @@ CORE_MUST_NOT_CALL = frozenset({"breakpoint", "eval", "exec", "input", "now", "o
 
 WHO_MAY_IMPORT = {
     "aiohttp": ("upstream", "proxy", "control.server", "daemon", "drill"),
+    "httptools": ("upstream.line",),
     "botocore": ("upstream", "credentials"),
     "keyring": ("credentials",),
     "prometheus_client": ("metrics",),
