@@ -2,10 +2,14 @@
 
 Our simulated AWS says whether a signature is right, with code of our own. So that it cannot be wrong in the same way as
 what signs, ``@smithy/signature-v4`` says it too, for every request that any simulated AWS of this run was sent.
+
+In CI it must be there. Elsewhere ``make test`` needs no Node.js: without it, or before ``make real`` has fetched the
+packages, the run says that nobody was asked.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +20,7 @@ from claude_failover.drill import bedrock_access, sigv4
 from claude_failover.drill.script import Refusal, Seen
 from claude_failover.drill.sigv4 import Credential, verify
 from tests import aws_account
-from tests.smithy import Signer, question
+from tests.smithy import Signer, is_installed, question
 
 _SIGNED = re.compile(r"Credential=([^/]+)/((\d{8})/\S+/\S+/aws4_request),\s*SignedHeaders=(\S+),\s*Signature=(\w+)")
 
@@ -51,7 +55,7 @@ class Register:
     def disagreements(self) -> list[str]:
         """Every request about which the second signer is of another opinion; afterwards the register is empty."""
         judged, self.judged = self.judged, []
-        if not judged:
+        if not judged or not is_asked():
             return []
         if self.signer is None:
             self.signer = Signer()
@@ -67,6 +71,18 @@ class Register:
 
 
 current = Register()
+
+
+def is_asked() -> bool:
+    """Whether there is a second signer, or must be one."""
+    return bool(os.environ.get("CI")) or is_installed()
+
+
+def pytest_report_header() -> str:
+    """Say whether signatures get a second opinion."""
+    if is_asked():
+        return "signatures: each is computed once more by @smithy/signature-v4"
+    return "signatures: nobody is asked for a second opinion (no Node.js, or `make real` has not run yet)"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,6 +22,12 @@ from claude_failover.drill.script import Seen
 NODE = Path(__file__).parent / "real" / "node"
 
 
+def is_installed() -> bool:
+    """Whether node and the packages are there already."""
+    lock, installed = NODE / "package-lock.json", NODE / "node_modules" / ".package-lock.json"
+    return shutil.which("node") is not None and installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime
+
+
 def program() -> str:
     """The node executable, with the pinned packages installed beside the scripts."""
     found, npm = shutil.which("node"), shutil.which("npm")

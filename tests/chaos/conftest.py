@@ -7,9 +7,9 @@ from collections.abc import Generator
 import pytest
 
 from tests.chaos.laboratory import SEED
-from tests.signature_hooks import signatures_are_noted, signatures_are_verified
+from tests.signature_hooks import pytest_report_header, signatures_are_noted, signatures_are_verified
 
-__all__ = ["pytest_runtest_makereport", "signatures_are_noted", "signatures_are_verified"]
+__all__ = ["pytest_report_header", "pytest_runtest_makereport", "signatures_are_noted", "signatures_are_verified"]
 
 
 @pytest.hookimpl(wrapper=True)
