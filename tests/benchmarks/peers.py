@@ -140,7 +140,7 @@ PEERS: Final = (
     # 3.1.1 is newer, and depends on a package that the public registry does not have.
     Peer("claude-code-router", "2.0.0", _npm("@musistudio/claude-code-router"), _router),
 )
-SECONDS: Final = 5.0
+SECONDS: Final = 4.0
 """Of a round, about."""
 
 FOLDERS: Final = {"LiteLLM": "litellm", "Portkey": "portkey", "claude-code-router": "ccr"}
@@ -188,7 +188,7 @@ def _rounds(target: Running, scale: Scale, requests: int, rounds: int) -> dict[s
             continue
         # Some answer five requests a second: a round of them shall not take minutes.
         tried = load(target, requests=20, connections=4, **plan)
-        count = scale.of(int(min(requests, max(64.0, SECONDS * tried["requests"] / tried["elapsed"]))))
+        count = scale.of(int(min(requests, max(32.0, SECONDS * tried["requests"] / tried["elapsed"]))))
         done = [load(target, requests=count, **plan) for _ in range(rounds)]
         found[f"{key}throughput"] = statistics.median(one["requests"] / one["elapsed"] for one in done)
         found[f"{key}cpu_ms"] = statistics.median(1000 * one["cpu"] / one["requests"] for one in done)
@@ -215,6 +215,7 @@ def beside(scale: Scale) -> dict[str, Any]:
     found: dict[str, Any] = {}
     rounds = 1 if scale.quick else 3
     for peer in PEERS:
+        print(f"{peer.name} {peer.version}", file=sys.stderr, flush=True)
         with ExitStack() as stack:
             api = stack.enter_context(upstream("sse,json"))
             try:
