@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.control_fakes import clean_environment
+from tests.leak_hooks import pytest_runtest_makereport
 from tests.leak_search import MARKS, current, marked
 
 ROOT = Path(__file__).parents[2]
@@ -105,11 +106,20 @@ def test_clean_command():
 """
 
 
+HOOKS = "from tests.leak_hooks import leaks_are_searched_for, pytest_runtest_makereport\n"
+
+
+def test_every_test_of_this_folder_is_searched(request: pytest.FixtureRequest) -> None:
+    assert "leaks_are_searched_for" in request.fixturenames
+    reporters = request.config.pluginmanager.hook.pytest_runtest_makereport.get_hookimpls()
+    assert any(reporter.function is pytest_runtest_makereport for reporter in reporters)
+
+
 def test_what_is_planted_is_found_and_nothing_else(tmp_path: Path) -> None:
     planted = PLANTED + (ON_LINUX if sys.platform == "linux" else "") + CLEAN
     current.meant_in(tmp_path)
     (tmp_path / "test_planted.py").write_text(planted)
-    (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text())
+    (tmp_path / "conftest.py").write_text(HOOKS)
     report = tmp_path / "report.txt"
     with report.open("wb") as file:  # it names what it found
         subprocess.run(
