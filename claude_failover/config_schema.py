@@ -109,7 +109,7 @@ SECTIONS: Final = (
             Key("host", rules.HOST, "address to listen on; anything but loopback also needs allow_remote"),
             Key("port", whole(0, 65_535), "0 takes any free port, which status then shows"),
             Key("client_key", choice("required", "off"), "required: only clients that show our key are served"),
-            Key("other_users", choice("refused", "allowed"), "refused: not served even with the key, but for /metrics (Linux)"),
+            Key("other_users", choice("refused", "allowed"), "refused: only /metrics, even with the key (Linux)"),
             Key("allow_remote", switch(), "listen beyond loopback; the key is then required"),
         ),
         Listen,

@@ -79,7 +79,7 @@ def test_the_example_can_be_typed_and_is_one_of_this_command(path: str) -> None:
 
 
 def test_an_example_that_cannot_be_typed_would_be_found() -> None:
-    for line in ("claude-failover stop --gently", "claude-failover stopp", "claude-failover shell-init"):
+    for line in ("claude-failover stop --gently", "claude-failover cease", "claude-failover shell-init"):
         with pytest.raises(tree.CLICK_ERROR):
             parsed(line)
 
