@@ -129,7 +129,9 @@ class Attempt(msgspec.Struct):
         """Give out what was held; from now on bytes are relayed as they come."""
         self.committed = True
         self.ttft = Seconds(now.monotonic - self.opened.monotonic)
+        # Whatever holds a body of the request: a thousand streams must not hold a thousand of them.
         self.command = None
+        self.translated = None
         held = b"".join(self.held)
         self.held = []
         self.held_bytes = 0
