@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import Final, Protocol
 
@@ -36,7 +37,7 @@ from claude_failover.core.commands import (
     Wakeup,
 )
 from claude_failover.core.exchange import Exchange
-from claude_failover.core.types import AttemptRecord, BackendName, ExchangeRecord, Headers, Transition
+from claude_failover.core.types import AttemptRecord, BackendName, ExchangeRecord, Headers, Seconds, Transition
 from claude_failover.upstream import Attempt, Upstream
 
 WRITE_STALL: Final = 120.0
@@ -182,6 +183,8 @@ class Driver:
         self._batch: Iterator[Command] = iter(())
         """What is left of the commands under way: whatever interrupts them, the books get their part."""
         self._concluded = False
+        self._busy = 0.0
+        """Seconds spent on deciding and translating."""
         self._backend = BackendName("")
 
     @property
@@ -226,7 +229,9 @@ class Driver:
         commands = exchange.handle(Start(), now)
         last: list[Command] = []
         while True:
-            alarm.writing_since = now.monotonic
+            decided = clock.now()
+            self._busy += decided.monotonic - now.monotonic
+            alarm.writing_since = decided.monotonic
             self._batch = chain(commands, last)
             held = b""
             for command in self._batch:
@@ -328,7 +333,8 @@ class Driver:
                 self._books.announce(transition)
             case Conclude(record=record):
                 self._concluded = True
-                self._books.conclude(record)
+                # The exchange's time stands still while it decides and translates; to it that is the backend's.
+                self._books.conclude(replace(record, overhead=Seconds(record.overhead + self._busy)))
             case _:
                 pass  # about a client or an attempt that is no more
 

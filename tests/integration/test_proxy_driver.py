@@ -147,6 +147,8 @@ async def test_a_limit_becomes_bedrocks_answer_and_the_next_goes_there_at_once()
             assert response.headers["x-claude-failover-attempts"] == attempts
             assert "Bedrock" in said(body)
         assert claude.count == 1
+        # Deciding and translating are ours, and part of the whole.
+        assert all(0.0 < one.overhead < one.duration for one in served.notes.conclusions)
 
 
 async def test_one_request_can_be_forced_elsewhere() -> None:
