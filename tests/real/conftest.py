@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 
 import pytest
 
 from tests.real.clients import NEWEST, OLDER, ClaudeCode, installed
 from tests.real.user_manager import may_run_one
 from tests.signature_hooks import pytest_report_header, signatures_are_noted, signatures_are_verified
-
-# A shell that starts CI in the background has it, and every program that it starts, ignore what Ctrl-C sends.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # In CI a machine that cannot do this is a failure; elsewhere it may be somebody's laptop.
 collect_ignore = [] if may_run_one() or os.environ.get("CI") else ["test_service.py"]
