@@ -19,7 +19,7 @@ async def test_a_full_disk_stops_no_request() -> None:
         assert all(one.whole for one in told), f"SEED={SEED}"
         # It says so as soon as the ledger has tried: it writes a moment after what it writes down.
         async with asyncio.timeout(20):
-            while (await asyncio.to_thread(lab.daemon.control.status)).ledger.ok:
+            while (await asyncio.to_thread(lab.daemon.control.status)).ledger.ok:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
 
         resource.prlimit(pid, resource.RLIMIT_FSIZE, usual)
