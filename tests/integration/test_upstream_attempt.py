@@ -16,15 +16,10 @@ from claude_failover.core.commands import (
     Failure,
     HeadReceived,
     OpenAttempt,
-    UpstreamRequest,
 )
-from claude_failover.core.settings import Backend, Timeouts
-from claude_failover.core.types import BackendName, Headers, Kind
-from claude_failover.upstream import Attempt
-from claude_failover.upstream.anthropic import AnthropicUpstream
+from claude_failover.core.types import Headers
 from tests.sockets import Handler, listening, request_of
-
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+from tests.upstreams import OK, command, played, upstream
 
 
 @contextlib.asynccontextmanager
@@ -49,31 +44,6 @@ def reset(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
-
-
-def upstream(url: str, connect: float = 5.0) -> AnthropicUpstream:
-    backend = Backend(BackendName("claude"), Kind.ANTHROPIC, base_url=url, credential="client")
-    return AnthropicUpstream(backend, Timeouts(connect=connect), environ={})
-
-
-def command(
-    target: str = "/v1/messages", headers: Headers = (), body: bytes = b"{}", *, fresh: bool = False
-) -> OpenAttempt:
-    request = UpstreamRequest("POST", target, headers, body)
-    return OpenAttempt(7, BackendName("claude"), Kind.ANTHROPIC, request, fresh=fresh)
-
-
-async def played(attempt: Attempt) -> tuple[HeadReceived | None, bytes, AttemptEnded]:
-    """Everything that an attempt says, to its end."""
-    head = await attempt.head()
-    if isinstance(head, AttemptEnded):
-        return None, b"", head
-    body = b""
-    while isinstance(event := await attempt.read(), BodyReceived):
-        body += event.data
-    assert await attempt.read() == event
-    await attempt.close()
-    return head, body, event
 
 
 async def once(handler: Handler, sent: OpenAttempt | None = None) -> tuple[HeadReceived | None, bytes, AttemptEnded]:

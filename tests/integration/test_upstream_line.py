@@ -13,46 +13,22 @@ from claude_failover.core.commands import (
     BodyReceived,
     Failure,
     HeadReceived,
-    OpenAttempt,
-    UpstreamRequest,
 )
-from claude_failover.core.settings import Backend, Timeouts
-from claude_failover.core.types import BackendName, Headers, Kind
+from claude_failover.core.types import Headers
 from claude_failover.upstream.anthropic import AnthropicUpstream
-from claude_failover.upstream.attempt import HttpAttempt
 from claude_failover.upstream.line import HIGH_WATER, MAX_HEAD, MAX_INTERIM, WRITE_SIZE
 from tests.sockets import Handler, listening, request_of
-
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+from tests.upstreams import OK, command, played, upstream
 
 
 @contextlib.asynccontextmanager
 async def claude_at(handler: Handler) -> AsyncIterator[AnthropicUpstream]:
     async with listening(handler) as port, asyncio.timeout(20):
-        backend = Backend(
-            BackendName("claude"), Kind.ANTHROPIC, base_url=f"http://127.0.0.1:{port}", credential="client"
-        )
-        claude = AnthropicUpstream(backend, Timeouts(connect=5.0), environ={})
+        claude = upstream(f"http://127.0.0.1:{port}")
         try:
             yield claude
         finally:
             await claude.close()
-
-
-def command(body: bytes = b"{}", headers: Headers = (("x-api-key", "sk-ant-worth-nothing"),)) -> OpenAttempt:
-    request = UpstreamRequest("POST", "/v1/messages", headers, body)
-    return OpenAttempt(3, BackendName("claude"), Kind.ANTHROPIC, request)
-
-
-async def played(attempt: HttpAttempt) -> tuple[HeadReceived | None, bytes, AttemptEnded]:
-    head = await attempt.head()
-    if isinstance(head, AttemptEnded):
-        return None, b"", head
-    body = b""
-    while isinstance(event := await attempt.read(), BodyReceived):
-        body += event.data
-    await attempt.close()
-    return head, body, event
 
 
 def saying(answer: bytes, *, slowly: int = 0, stays: bool = False) -> Handler:
@@ -82,8 +58,8 @@ WHOLE = (
 async def test_a_response_is_the_same_however_it_is_cut(slowly: int) -> None:
     async with claude_at(saying(WHOLE, slowly=slowly, stays=True)) as claude:
         head, body, ended = await played(claude.open(command()))
-        assert head == HeadReceived(3, 200, (("X-One", "a"), ("x-one", "b"), ("transfer-encoding", "chunked")))
-        assert (body, ended) == (b"hello,", AttemptEnded(3))
+        assert head == HeadReceived(7, 200, (("X-One", "a"), ("x-one", "b"), ("transfer-encoding", "chunked")))
+        assert (body, ended) == (b"hello,", AttemptEnded(7))
 
 
 @pytest.mark.parametrize(
@@ -126,8 +102,8 @@ async def test_the_end_is_known_with_the_last_bytes() -> None:
         assert attempt.ended() is None
         assert isinstance(await attempt.head(), HeadReceived)
         assert attempt.ended() is None
-        assert await attempt.read() == BodyReceived(3, b"ok")
-        assert attempt.ended() == await attempt.read() == AttemptEnded(3)
+        assert await attempt.read() == BodyReceived(7, b"ok")
+        assert attempt.ended() == await attempt.read() == AttemptEnded(7)
 
 
 class Counting:
@@ -197,7 +173,7 @@ async def test_an_answer_before_the_end_of_the_request_ends_the_sending() -> Non
 
     async with claude_at(handler) as claude:
         for _ in range(2):
-            head, body, _ = await played(claude.open(command(b"x" * (200 * WRITE_SIZE))))
+            head, body, _ = await played(claude.open(command(body=b"x" * (200 * WRITE_SIZE))))
             assert head is not None
             assert (head.status, body) == (413, b"no")
         assert connections == 2
@@ -218,7 +194,7 @@ async def test_a_large_body_waits_for_a_slow_reader() -> None:
         writer.write(OK)
 
     async with claude_at(handler) as claude:
-        assert (await played(claude.open(command(b"x" * 9_000_001))))[1] == b"ok"
+        assert (await played(claude.open(command(body=b"x" * 9_000_001))))[1] == b"ok"
     assert sizes == [9_000_001]
 
 
@@ -267,14 +243,14 @@ async def test_a_read_that_is_given_up_loses_nothing() -> None:
     async with claude_at(handler) as claude:
         attempt = claude.open(command())
         await attempt.head()
-        assert await attempt.read() == BodyReceived(3, b"ab")
+        assert await attempt.read() == BodyReceived(7, b"ab")
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
                     await attempt.read()
         go_on.set()
-        assert await attempt.read() == BodyReceived(3, b"cd")
-        assert await attempt.read() == AttemptEnded(3)
+        assert await attempt.read() == BodyReceived(7, b"cd")
+        assert await attempt.read() == AttemptEnded(7)
 
 
 async def test_giving_up_closes_the_connection() -> None:
@@ -292,7 +268,7 @@ async def test_giving_up_closes_the_connection() -> None:
         await attempt.close()
         await closed.wait()
         ended = attempt.ended() or await attempt.read()
-        assert ended == AttemptEnded(3)
+        assert ended == AttemptEnded(7)
 
 
 async def test_giving_up_before_the_head_closes_the_connection() -> None:
@@ -319,7 +295,7 @@ async def test_the_adapter_closes_while_a_stream_is_open() -> None:
     async with claude_at(saying(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab", stays=True)) as claude:
         attempt = claude.open(command())
         await attempt.head()
-        assert await attempt.read() == BodyReceived(3, b"ab")
+        assert await attempt.read() == BodyReceived(7, b"ab")
         await claude.close()
         ended = await attempt.read()
         assert isinstance(ended, AttemptEnded)
