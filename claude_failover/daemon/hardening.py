@@ -19,6 +19,9 @@ _PR_SET_DUMPABLE: Final = 4
 WANTED_FILES: Final = 65_536
 """Two descriptors per stream, and room."""
 
+GARBAGE_AFTER: Final = 10_000
+"""Objects more than before, until the garbage collector looks for cycles among the new ones; Python's own is 700."""
+
 
 def harden(*, debuggable: bool = False) -> None:
     """No core dumps, no peeking by other processes, private files, as many descriptors as we may have.
@@ -50,10 +53,12 @@ def settle_down() -> None:
     """Once everything is loaded: spare the garbage collector what stays for ever.
 
     A full collection looks at every object, and stops every stream meanwhile: tens of milliseconds for what is
-    loaded here (measured).
+    loaded here (measured). And it looks less often: a request that is answered leaves no cycle behind (measured: none
+    in 1,500), while a crowd of them would be looked through over and over for nothing.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)
 
 
 def give_back() -> None:
