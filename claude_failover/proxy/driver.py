@@ -8,10 +8,10 @@ reads slowly makes this loop wait in ``write``, and so the upstream is not read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -52,6 +52,9 @@ LONG_WRITE: Final = 0.05
 
 _WRITTEN_DOWN: Final = frozenset({Record, Announce, Conclude})
 """Commands that do not touch the client or the backend."""
+
+
+_Received = TypeVar("_Received")
 
 
 class Books(Protocol):
@@ -123,11 +126,11 @@ class Alarm:
             self._rang = True
             self._task.cancel()
 
-    async def read(self, attempt: Attempt) -> BodyReceived | AttemptEnded | Wakeup:
-        """Wait for the attempt's next bytes, or for the alarm."""
+    async def wait(self, event: Awaitable[_Received]) -> _Received | Wakeup:
+        """Wait for something that may be given up and waited for again, or for the alarm."""
         self._waiting = True
         try:
-            return await attempt.read()
+            return await event
         except asyncio.CancelledError:
             if self._rang and self._task is not None:
                 self._rang = False
@@ -180,6 +183,9 @@ class Driver:
         self._response: web.StreamResponse | None = None
         self._attempt: Attempt | None = None
         self._head: asyncio.Task[HeadReceived | AttemptEnded] | None = None
+        """Connecting, signing, sending; only for an attempt that had to wait for one of these."""
+        self._headless = False
+        """The attempt has not answered yet."""
         self._batch: Iterator[Command] = iter(())
         """What is left of the commands under way: whatever interrupts them, the books get their part."""
         self._concluded = False
@@ -275,7 +281,10 @@ class Driver:
 
     async def _next_event(self, alarm: Alarm) -> Event:
         if self._attempt is not None and self._head is None:
-            return await alarm.read(self._attempt)
+            if not self._headless:
+                return await alarm.wait(self._attempt.read())
+            event = await alarm.wait(self._attempt.head())
+            return event if isinstance(event, Wakeup) else self._heard(event)
         deadline = self._exchange.deadline
         assert deadline is not None, "an exchange that is not over waits for something, but not for ever"
         timeout = max(0.0, deadline - self._clock.now().monotonic)
@@ -286,7 +295,10 @@ class Driver:
         if not done:
             return Wakeup()
         task, self._head = self._head, None
-        event = task.result()
+        return self._heard(task.result())
+
+    def _heard(self, event: HeadReceived | AttemptEnded) -> Event:
+        self._headless = False
         if isinstance(event, HeadReceived):
             self._books.heard(self._backend, event.headers)
         return event
@@ -297,7 +309,9 @@ class Driver:
                 await self._close_attempt()
                 self._backend = command.backend
                 self._attempt = self._upstreams[command.backend].open(command)
-                self._head = tasks.create_task(self._attempt.head())
+                self._headless = True
+                if not self._attempt.start():
+                    self._head = tasks.create_task(self._attempt.head())
             case CloseAttempt():
                 await self._close_attempt()
             case SendHead(status=status, headers=headers):

@@ -19,6 +19,15 @@ from claude_failover.core.types import Headers
 class Attempt(Protocol):
     """One request sent once, and its response."""
 
+    def start(self) -> bool:
+        """Send at once if nothing has to be waited for; called before :meth:`head`, or not at all.
+
+        Returns:
+            Whether it is under way. Then :meth:`head` only waits: one that is cancelled loses nothing, and may be
+            called again.
+        """
+        ...
+
     async def head(self) -> HeadReceived | AttemptEnded:
         """Connect, sign, send, and wait for the response's head. Called once; raises nothing but CancelledError."""
         ...

@@ -109,7 +109,11 @@ class AnthropicUpstream:
                 request.method, request.target, lines, request.body, fresh=command.fresh, flight=flight
             )
 
-        return HttpAttempt(command.attempt, send, self._wire.where)
+        def now() -> Line | None:
+            lines = None if command.fresh else self._own(rules.to_primary(request.headers))
+            return None if lines is None else self._wire.ask_now(request.method, request.target, lines, request.body)
+
+        return HttpAttempt(command.attempt, send, self._wire.where, now)
 
     def open_stream(
         self, method: str, target: str, headers: Headers, body: AsyncIterable[bytes] | bytes | None
@@ -129,11 +133,18 @@ class AnthropicUpstream:
         """See :meth:`claude_failover.upstream.Upstream.close`."""
         await self._wire.close()
 
-    async def _authorized(self, lines: Headers, *, refresh: bool) -> Headers:
-        """The lines with the credential that the backend's mode asks for."""
+    def _own(self, lines: Headers) -> Headers | None:
+        """The lines as they are, if the client's own credential is what the backend's mode asks for."""
         mode = self._backend.credential
         if mode == "client" or (mode == "auto" and any(name.lower() in _CREDENTIALS for name, _ in lines)):
             return lines
+        return None
+
+    async def _authorized(self, lines: Headers, *, refresh: bool) -> Headers:
+        """The lines with the credential that the backend's mode asks for."""
+        own = self._own(lines)
+        if own is not None:
+            return own
         if self._store is None:
             raise CredentialError("the request carries no Anthropic credential, and none is stored")
         token = await self._store.token(refresh=refresh)

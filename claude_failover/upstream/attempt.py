@@ -19,19 +19,52 @@ from claude_failover.upstream.wire import Flight
 Send = Callable[[Flight], Awaitable[Line | aiohttp.ClientResponse]]
 """Get the credential, sign, send; returns at the response's head."""
 
+SendNow = Callable[[], Line | None]
+"""The same without waiting, not even for the head; ``None``: nothing was sent, something must be waited for."""
+
 
 class HttpAttempt:
     """An :class:`~claude_failover.upstream.Attempt` over aiohttp."""
 
-    def __init__(self, number: int, send: Send, where: str) -> None:
+    def __init__(self, number: int, send: Send, where: str, now: SendNow | None = None) -> None:
         self._number = number
         self._send: Send | None = send
+        self._now = now
+        self._line: Line | None = None
         self._where = where
         self._response: Line | aiohttp.ClientResponse | None = None
         self._ended: AttemptEnded | None = None
 
+    def start(self) -> bool:
+        """See :meth:`claude_failover.upstream.Attempt.start`."""
+        now, self._now = self._now, None
+        try:
+            self._line = None if now is None else now()
+        except Exception as error:  # noqa: BLE001 - as in head()
+            failure, detail = faults.before_head(error, reused=False, where=self._where)
+            self._end(AttemptEnded(self._number, failure, detail))
+        started = self._line is not None or self._ended is not None
+        if started:
+            self._send = None
+        return started
+
+    async def _answer(self, line: Line) -> HeadReceived | AttemptEnded:
+        """Wait for the head of what :meth:`start` has sent, which went out on a used connection."""
+        try:
+            await line.answer()
+        except Exception as error:  # noqa: BLE001 - as in head()
+            line.close()
+            self._line = None
+            failure, detail = faults.before_head(error, reused=True, where=self._where)
+            return self._end(AttemptEnded(self._number, failure, detail))
+        self._response, self._line = line, None
+        return HeadReceived(self._number, line.status, line.lines)
+
     async def head(self) -> HeadReceived | AttemptEnded:
         """See :meth:`claude_failover.upstream.Attempt.head`."""
+        if self._line is not None:
+            return await self._answer(self._line)
+        self._now = None
         send, self._send = self._send, None  # the request's bytes are let go of as soon as they are sent
         if send is None or self._ended is not None:
             return self._end(self._ended or AttemptEnded(self._number))
@@ -73,8 +106,9 @@ class HttpAttempt:
 
     async def close(self) -> None:
         """See :meth:`claude_failover.upstream.Attempt.close`."""
-        self._send = None
-        response, self._response = self._response, None
+        self._send = self._now = None
+        response, self._response = self._response or self._line, None
+        self._line = None
         if response is not None:
             response.close()
 

@@ -12,6 +12,7 @@ as much as everything from the client's head to the upstream's).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -56,12 +57,14 @@ class Line(asyncio.Protocol):
 
     Args:
         connection: From an aiohttp connector, and nobody else's from now on.
+        keep: What becomes of it after a response that leaves it usable.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, keep: Callable[[Any], None] | None = None) -> None:
         self.status = 0
-        """The final response's, once :meth:`ask` has returned."""
+        """The final response's, once :meth:`answer` has returned."""
         self._connection = connection
+        self._keep = keep
         self._owner: asyncio.Protocol = connection.protocol
         self._transport: Any = connection.transport
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
@@ -107,6 +110,21 @@ class Line(asyncio.Protocol):
             Garbled: It was no head.
         """
         await self._write(head, body)
+        await self.answer()
+
+    def send(self, head: bytes, body: bytes) -> None:
+        """Send a request whose body has at most :data:`WRITE_SIZE` bytes; :meth:`answer` waits for the response."""
+        if self._error is None:
+            self._transport.writelines((head, body))
+            self._written = True
+
+    async def answer(self) -> None:
+        """Wait for the final response's head. A cancelled wait loses nothing.
+
+        Raises:
+            Lost: The connection ended before that.
+            Garbled: It was no head.
+        """
         while not self._answered and self._error is None:
             await self._wait()
         if not self._answered and self._error is not None:
@@ -140,9 +158,8 @@ class Line(asyncio.Protocol):
 
     async def _write(self, head: bytes, body: bytes) -> None:
         transport = self._transport
-        if self._error is None and len(body) <= WRITE_SIZE:
-            transport.writelines((head, body))
-            self._written = True
+        if len(body) <= WRITE_SIZE:
+            self.send(head, body)
             return
         view = memoryview(body)
         rest = iter(range(0, len(view), WRITE_SIZE))
@@ -189,7 +206,10 @@ class Line(asyncio.Protocol):
                 self._reading_paused = False
                 self._transport.resume_reading()
             self._transport.set_protocol(self._owner)
-            connection.release()
+            if self._keep is None:
+                connection.release()
+            else:
+                self._keep(connection)
         else:
             connection.close()
 

@@ -29,11 +29,9 @@ from yarl import URL
 
 from claude_failover.core.types import Headers
 from claude_failover.upstream.faults import PinMismatch
+from claude_failover.upstream.idle import KEEP_ALIVE, Idle
 from claude_failover.upstream.line import WRITE_SIZE, Line
 from claude_failover.upstream.tls import check_pins
-
-KEEP_ALIVE: Final = 50.0
-"""Seconds that an idle connection is kept: load balancers commonly drop theirs after 60."""
 
 MAX_HEADER_LINE: Final = 65_536
 """Bytes of one response header line; aiohttp's default of 8190 would call a legal response garbage."""
@@ -233,6 +231,9 @@ class Wire:
         self._pooled: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
         self._asking: aiohttp.ClientRequest | None = None
+        self._idle = Idle()
+        # Such a proxy takes whole URLs for targets, and its password in every request.
+        self._whole_urls = proxy is not None and parts.scheme != "https"
 
     def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
         if fresh:
@@ -287,20 +288,39 @@ class Wire:
         Raises:
             ValueError: A line is none.
         """
-        if self._proxy is not None and not self.origin.startswith("https:"):
-            # Such a proxy takes whole URLs for targets, and its password in every request.
+        if self._whole_urls:
             return await self.send(method, target, headers, body, fresh=fresh, flight=flight)
-        token = _flight.set(flight)
-        try:
-            connector = self._session(fresh=fresh).connector
-            line = Line(await self._connection(connector))
-        finally:
-            _flight.reset(token)
+        connection = None if fresh else self._idle.take()
+        if connection is not None:
+            flight.reused = True
+        else:
+            token = _flight.set(flight)
+            try:
+                connection = await self._connection(self._session(fresh=fresh).connector)
+            finally:
+                _flight.reset(token)
+        line = Line(connection, None if fresh else self._idle.put)
         try:
             await line.ask(_head(method, self._path + target, self._host, headers, len(body)), body)
         except BaseException:
             line.close()
             raise
+        return line
+
+    def ask_now(self, method: str, target: str, headers: Headers, body: bytes) -> Line | None:
+        """Send such a request at once if nothing has to be waited for: not a connection, not room for its body.
+
+        Raises:
+            ValueError: A line is none.
+        """
+        if self._whole_urls or not self._idle or len(body) > WRITE_SIZE:
+            return None
+        head = _head(method, self._path + target, self._host, headers, len(body))
+        connection = self._idle.take()
+        if connection is None:
+            return None
+        line = Line(connection, self._idle.put)
+        line.send(head, body)
         return line
 
     def _ask_for(self) -> aiohttp.ClientRequest:
@@ -332,6 +352,7 @@ class Wire:
 
     async def close(self) -> None:
         """Close every connection."""
+        self._idle.close()
         for session in (self._pooled, self._fresh):
             if session is not None:
                 await session.close()

@@ -296,6 +296,9 @@ class Waits:
         assert command.attempt == 0
         return self
 
+    def start(self) -> bool:
+        return False
+
     async def head(self) -> HeadReceived:
         return HeadReceived(0, 200, (("content-type", "text/event-stream"),))
 

@@ -147,13 +147,13 @@ async def test_a_connection_is_used_again_only_after_a_response_and_nothing_more
         assert server.connections == connections
 
 
-async def test_requests_of_both_kinds_share_the_connections() -> None:
+async def test_requests_of_each_kind_share_a_connection() -> None:
     server = Counting()
     async with claude_at(server) as claude:
         for _ in range(3):
             assert (await played(claude.open(command())))[1] == b"ok"
             assert (await played(claude.open_stream("GET", "/v1/models", (("x-api-key", "x"),), None)))[1] == b"ok"
-        assert server.connections == 1
+        assert server.connections == 2
 
 
 async def test_an_answer_before_the_end_of_the_request_ends_the_sending() -> None:
