@@ -54,7 +54,8 @@ from claude_failover.ledger_store import Announce, Store
 FLUSH_AFTER: Final = 0.25
 """Seconds that a row may wait for others to be written with it."""
 
-FLUSH_ROWS: Final = 100
+FLUSH_ROWS: Final = 400
+"""Rows that do not wait any longer; a transaction costs as much as many of them."""
 
 QUEUE_MAX: Final = 10_000
 """Rows kept in memory while the disk refuses: about 10 MB."""

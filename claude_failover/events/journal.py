@@ -148,8 +148,12 @@ class Journal:
             # Cleared before the queue is emptied: what comes after this rings again.
             self._hurry.clear()
             self._wake.clear()
-            while self._queue and not ended:
+            ended = self._drain()
+            while len(self._queue) >= BATCH and not ended:
                 ended = self._drain()
+            if self._queue:
+                # What came meanwhile waits for company again: under load every line would be a batch of its own.
+                self._wake.set()
         for file in (self._file, self._audit):
             if file is not None:
                 file.close()
