@@ -67,10 +67,13 @@ class Line(asyncio.Protocol):
         self._keep = keep
         self._owner: asyncio.Protocol = connection.protocol
         self._transport: Any = connection.transport
-        self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._lines: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
+        self._whole = 0
         self._size = 0
+        # The list's own method: an event of a stream is often a chunk, and each would cost a call of ours.
+        self.on_body = self._parts.append
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._head_size = 0
         self._lines_size = 0
         self._interim = 0
@@ -222,6 +225,7 @@ class Line(asyncio.Protocol):
             return
         if not self._answered:
             self._head_size += len(data)
+        before = len(self._parts)
         try:
             parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
@@ -231,10 +235,12 @@ class Line(asyncio.Protocol):
                 self._fail(Garbled("not HTTP/1.1"))
                 return
             self._overrun = True
-        if not self._answered and self._head_size > 2 * MAX_HEAD:
-            self._fail(Garbled("a head without an end"))
+        if not self._answered and (self._parts or self._head_size > 2 * MAX_HEAD):
+            self._fail(Garbled("a head without an end, or an interim response with a body"))
             return
+        self._size += sum(map(len, self._parts[before:]))
         if self._ended:
+            del self._parts[self._whole :]  # of an answer that nobody asked for
             self._let_go(keep=self._reusable and self._written and not self._overrun)
         elif self._size > HIGH_WATER and not self._reading_paused:
             self._reading_paused = True
@@ -294,23 +300,17 @@ class Line(asyncio.Protocol):
             if self._interim > MAX_INTERIM:
                 raise Garbled("interim responses without an end")
             return
+        if self._parts:
+            raise Garbled("an interim response with a body")
         self.status = status
         self._answered = True
         self._until_close = status not in NEVER_A_BODY and _ends_with_the_connection(self._lines)
 
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
-        if self._ended:
-            return
-        if not self._answered:
-            raise Garbled("an interim response with a body")
-        self._parts.append(data)
-        self._size += len(data)
-
     def on_message_complete(self) -> None:
         """A response is whole; an interim one does not count."""
-        if self._answered and self._parser is not None:
+        if self._answered and not self._ended and self._parser is not None:
             self._ended = True
+            self._whole = len(self._parts)
             # Asked now: with the next byte the parser has forgotten this response.
             self._reusable = self._parser.should_keep_alive()
 
