@@ -283,11 +283,13 @@ async def _read_body(request: web.BaseRequest) -> bytes | web.Response:
     if request.content_length is not None and request.content_length > MAX_BODY:
         return _too_large()
     await _continue(request)
+    content = request.content
     parts: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(UPLOAD):
-            async for part in request.content.iter_any():
+            while not content.at_eof():
+                part = await content.readany()
                 size += len(part)
                 if size > MAX_BODY:
                     return _too_large()
@@ -344,8 +346,10 @@ def _primary_is_out(counsel: Counsel, clock: Clock) -> bool:
 def _lines(request: web.BaseRequest) -> Headers:
     """Header lines exactly as received; bytes that are no UTF-8 survive as surrogates."""
     return tuple(
-        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-        for name, value in request.raw_headers
+        [
+            (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+            for name, value in request.raw_headers
+        ]
     )
 
 
