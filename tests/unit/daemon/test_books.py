@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from claude_failover import events
 from claude_failover.clock import SystemClock
@@ -105,7 +106,7 @@ def test_attempts_and_requests_reach_everybody(said: list[Event]) -> None:
 def test_a_model_without_a_price_is_said(said: list[Event]) -> None:
     shelf = Shelf(Settings())
     served = sample_story().attempts[1]
-    shelf.books.record(replace(served, price_estimated=True))
+    shelf.books.record(structs.replace(served, price_estimated=True))
     assert (said[0].name, said[0].fields.get("model")) == ("price.missed", "claude-opus-5")
 
 
