@@ -128,6 +128,17 @@ def test_the_plans_windows_are_said_when_they_change(said: list[Event]) -> None:
     ]
 
 
+def test_a_window_that_fills_is_remembered_but_is_no_news(said: list[Event]) -> None:
+    shelf = Shelf(Settings())
+    other = ("x-some-other-header-with-a-long-name", "1")
+    seen = []
+    for used in ("0.3", "0.4", "0.3"):
+        shelf.books.heard(CLAUDE, (other, ("Anthropic-Ratelimit-Unified-5h-Utilization", used)))
+        seen.append([window.utilization for window in shelf.history.windows(CLAUDE)])
+    assert seen == [[0.3], [0.4], [0.3]]
+    assert [event.name for event in said] == ["limit.changed"]
+
+
 def test_paid_extra_usage_is_left_for_bedrock_if_the_owner_prefers_that() -> None:
     avoiding = Shelf(replace(Settings(), cost_tracking=CostTracking(avoid_extra_usage=True)))
     assert avoiding.goes_to() == CLAUDE
