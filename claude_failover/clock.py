@@ -27,7 +27,8 @@ class SystemClock:
 
     def now(self) -> Instant:
         """Read both clocks together."""
-        return Instant(Epoch(time.time()), Monotonic(time.monotonic()))  # noqa: TID251 - this is the clock
+        # Named by the types of the fields alone: calling the types costs as much as both clocks, and every step asks.
+        return Instant(time.time(), time.monotonic())  # type: ignore[arg-type]  # noqa: TID251 - this is the clock
 
 
 class FakeClock:

@@ -57,6 +57,9 @@ FLUSH_AFTER: Final = 0.25
 FLUSH_ROWS: Final = 400
 """Rows that do not wait any longer; a transaction costs as much as many of them."""
 
+_WORTH_A_CALL: Final = frozenset({0, FLUSH_ROWS - 1})
+"""Rows that waited already when the writer is to hear of another: it is the first, or enough for a transaction."""
+
 QUEUE_MAX: Final = 10_000
 """Rows kept in memory while the disk refuses: about 10 MB."""
 
@@ -100,7 +103,9 @@ class Ledger:
         self._queue: deque[AttemptRecord | ExchangeRecord | Hold | str] = deque()
         self._overflow: dict[DayKey, dict[str, int]] = {}
         self._questions: deque[tuple[Callable[[Reader], Any], Future[Any]]] = deque()
-        self._condition = threading.Condition()
+        self._lock = threading.RLock()
+        """The condition's; entered by itself where nobody waits, because the condition's own way in is Python."""
+        self._condition = threading.Condition(self._lock)
         self._urgent = False
         self._closing = False
         self._batch = Batch()
@@ -228,8 +233,9 @@ class Ledger:
     # --- the writer's thread --------------------------------------------------------------------
 
     def _put(self, item: AttemptRecord | ExchangeRecord | Hold | str, *, urgent: bool = False) -> None:
-        with self._condition:
-            if len(self._queue) >= QUEUE_MAX and isinstance(item, AttemptRecord | ExchangeRecord):
+        with self._lock:
+            waiting = len(self._queue)
+            if waiting >= QUEUE_MAX and isinstance(item, AttemptRecord | ExchangeRecord):
                 # The writer hangs in the disk. Keep the sum, give the row up.
                 with contextlib.suppress(ValueError, OverflowError):
                     self._keep_sum(item)
@@ -237,7 +243,7 @@ class Ledger:
                 return
             self._queue.append(item)
             self._urgent = self._urgent or urgent
-            if urgent or len(self._queue) in {1, FLUSH_ROWS}:
+            if urgent or waiting in _WORTH_A_CALL:
                 self._condition.notify()
 
     def _keep_sum(self, item: AttemptRecord | ExchangeRecord) -> None:

@@ -23,6 +23,10 @@ _LAST: Final[dict[str, tuple[Epoch, DayWindow]]] = {}
 """Per zone the last day that was worked out, and a moment from which it is known to hold: asked for every attempt."""
 
 
+_LAST_HOUR: Final[dict[str, tuple[int, str]]] = {}
+"""Per zone the last minute that was asked for, and its hour; clocks are set back and forth by whole minutes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Zone:
     """A time zone by name: IANA, ``UTC``, or ``local``."""
@@ -76,4 +80,8 @@ class Zone:
 
     def hour(self, moment: Epoch) -> str:
         """The hour that a moment falls in, such as ``2026-11-22 14``. The hour that autumn repeats is one."""
-        return f"{self.at(moment):%Y-%m-%d %H}"
+        minute = int(moment // 60)
+        known = _LAST_HOUR.get(self.name)
+        if known is None or known[0] != minute:
+            known = _LAST_HOUR[self.name] = (minute, f"{self.at(moment):%Y-%m-%d %H}")
+        return known[1]

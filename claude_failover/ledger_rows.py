@@ -58,6 +58,8 @@ NOT_FAILOVER: Final = frozenset({Reason.PRIMARY, Reason.FORCED, Reason.PREFERRED
 MAX_STEPS_BYTES: Final = 20_000
 """A timeline longer than this is stored shortened: ``explain`` of yesterday need not have every ping."""
 
+_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 RECOVERED: Final = "left open by a crash: counted with everything that was reserved for it"
 
 CACHE_LIFE: Final = Seconds(3_600.0)
@@ -114,7 +116,7 @@ class Rows:
     conversations: Conversations
 
     def attempt(self, record: AttemptRecord) -> dict[str, Value]:
-        """One attempt's row."""
+        """One attempt's row. Of enumerations the values: SQLite asks around how to store what is no plain text."""
         return _storable(self._attempt(record))
 
     def exchange(self, record: ExchangeRecord) -> dict[str, Value]:
@@ -133,14 +135,14 @@ class Rows:
             "day": self.zone.day(record.started).key,
             "hour": self.zone.hour(record.started),
             "backend": record.backend,
-            "kind": record.kind,
+            "kind": record.kind.value,
             "model": record.model,
             "upstream_model": record.upstream_model,
             "scope": scope_of(record.upstream_model, record.extra.get("scope", "")) if bedrock else "",
             "region": record.extra.get("region", ""),
-            "surface": record.surface,
-            "reason": record.reason,
-            "outcome": record.outcome,
+            "surface": record.surface.value if record.surface else None,
+            "reason": record.reason.value,
+            "outcome": record.outcome.value,
             "detail": record.detail,
             "status": record.status,
             "ttfb_ms": _ms(record.ttfb),
@@ -155,7 +157,7 @@ class Rows:
             "thinking": usage.thinking,
             "geo_us": int(usage.geo_us),
             "fast": int(usage.fast),
-            "usage_state": record.usage_state,
+            "usage_state": record.usage_state.value,
             "upstream_request_id": record.upstream_request_id,
             "session": record.session,
             "agent": record.agent,
@@ -181,7 +183,7 @@ class Rows:
             "outcome": record.outcome,
             "status": record.status,
             "backend": record.backend,
-            "reason": record.reason,
+            "reason": record.reason.value if record.reason else None,
             "duration_ms": _ms(record.duration),
             "overhead_ms": _ms(record.overhead),
             "ttft_ms": _ms(record.ttft),
@@ -255,8 +257,11 @@ def add(sums: dict[DayKey, dict[str, int]], key: DayKey, added: Mapping[str, int
 
 def _storable(row: dict[str, Value]) -> dict[str, Value]:
     """Headers are bytes: what was decoded from them may hold halves of characters, which SQLite refuses."""
+    # One look at all texts together, for nearly all are ASCII.
+    if "".join([value for value in row.values() if type(value) is str]).isascii():
+        return row
     return {
-        name: value if not isinstance(value, str) or value.isascii() else value.encode("utf-8", "replace").decode()
+        name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
         for name, value in row.items()
     }
 
@@ -271,12 +276,12 @@ def _int(value: Value) -> int:
 
 def _steps(record: ExchangeRecord) -> str:
     steps = [[round(step.at, 4), step.what, step.backend, step.detail] for step in record.steps]
-    text = json.dumps(steps, ensure_ascii=False, separators=(",", ":"))
+    text = _COMPACT(steps)
     while len(text) > MAX_STEPS_BYTES and len(steps) > 1:
         # Its beginning and its end say most.
         middle = len(steps) // 4
         del steps[middle : len(steps) - middle]
-        text = json.dumps(steps, ensure_ascii=False, separators=(",", ":"))
+        text = _COMPACT(steps)
         if len(steps) < 4:
             break
     return text if len(text) <= MAX_STEPS_BYTES else "[]"

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aiohttp import web
+from msgspec import structs
 
 from claude_failover import __version__
 from claude_failover.cli.app import main as main_here
@@ -117,7 +118,7 @@ def sample_story(exchange: str = "cfr_1") -> ExchangeRecord:
         ttft=None,
         duration=Seconds(0.21),
     )
-    served = replace(
+    served = structs.replace(
         limited,
         attempt=1,
         backend=BackendName("bedrock"),

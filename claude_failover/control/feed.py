@@ -59,7 +59,8 @@ class Feed:
         self._seq += 1
         event = Event(self._seq, at, name, fields)
         self._window.append(event)
-        self._subscriptions = {one for one in self._subscriptions if one.put(event)}
+        if self._subscriptions:
+            self._subscriptions = {one for one in self._subscriptions if one.put(event)}
         return event
 
     def recent(self) -> tuple[Event, ...]:

@@ -46,8 +46,10 @@ class Notice:
 
 def failed_in_band(record: AttemptRecord) -> bool:
     """Whether an attempt failed after a status that promised an answer: an error event, an exception frame, a cut."""
-    promised = record.status is not None and 200 <= record.status < 300
     outcome = record.outcome
+    if outcome is Outcome.SUCCESS:
+        return False
+    promised = record.status is not None and 200 <= record.status < 300
     return promised and (outcome.blames_backend or outcome.is_limit or outcome is Outcome.TRANSIENT_LIMIT)
 
 
@@ -77,7 +79,7 @@ class Conditions:
         """Note a request."""
         if record.outcome in {"refused", "client_gone"}:
             return
-        in_band = sum(failed_in_band(attempt) for attempt in record.attempts)
+        in_band = sum([failed_in_band(attempt) for attempt in record.attempts])
         ended = Epoch(record.started + record.duration)
         self._samples.append(Sample(ended, record.failed_over, record.ttft, in_band))
 

@@ -10,7 +10,6 @@ is used of it, and made in a sixth of the time (measured: three fields, 160 ns f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
@@ -185,8 +184,7 @@ class Reason(StrEnum):
     """Our own code failed; the request went to the primary untouched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Tokens of one attempt, disjoint kinds: their sum is everything that was read or written.
 
     ``input`` excludes cache reads and writes, as in Anthropic's ``usage.input_tokens``.
@@ -247,8 +245,7 @@ class Ended(StrEnum):
     """No usage was seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRecord:
+class AttemptRecord(msgspec.Struct, frozen=True):
     """One attempt, as the ledger, the log, the metrics and ``explain`` get it. Exactly one per opened attempt."""
 
     exchange: str
@@ -272,7 +269,7 @@ class AttemptRecord:
     ttft: Seconds | None
     """Opened -> first content event."""
     duration: Seconds
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     usage_state: Ended = Ended.NOTHING
     upstream_request_id: str | None = None
     session: str | None = None
@@ -288,7 +285,7 @@ class AttemptRecord:
     """The model was not in the price table."""
     committed: bool = False
     streaming: bool = True
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -302,8 +299,7 @@ class Step(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeRecord:
+class ExchangeRecord(msgspec.Struct, frozen=True):
     """One client request, first byte to last: the canonical line of the log, and a window's entry."""
 
     exchange: str

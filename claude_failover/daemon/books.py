@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 
 from claude_failover import events
 from claude_failover.clock import Clock
@@ -19,6 +20,8 @@ from claude_failover.core.settings import Settings
 from claude_failover.core.types import AttemptRecord, BackendName, ExchangeRecord, Headers, Transition
 from claude_failover.daemon.accounts import Accounts
 from claude_failover.daemon.history import History
+
+_PREFIX: Final = len(limits.UNIFIED)
 
 
 class Attempts(Protocol):
@@ -84,15 +87,23 @@ class Books:
 
     def heard(self, backend: BackendName, headers: Headers) -> None:
         """A backend answered with these headers: what they say of the plan's windows."""
-        plan = limits.plan_limits(lower(headers))
+        # Of other headers hardly one is as long as the prefix alone.
+        told = tuple([one for one in headers if len(one[0]) > _PREFIX and one[0].lower().startswith(limits.UNIFIED)])
+        plan = _plan(told) if told else None
         if plan is None:
             return
         now = self._clock.now()
         before = self._history.heard(backend, plan, now.wall)
-        if before is None or _words(before) != _words(plan):
+        if before is not plan and (before is None or _words(before) != _words(plan)):
             events.say("limit.changed", {"backend": backend, "status": plan.status or "allowed", **_words(plan)})
         if self.settings.cost_tracking.avoid_extra_usage:
             self._policy.note_extra_usage(backend, plan.resets if plan.paid_overage else None, now)
+
+
+@lru_cache(maxsize=16)
+def _plan(told: Headers) -> PlanLimits | None:
+    """What these lines say; kept, because answer after answer says the same until a window is a hundredth fuller."""
+    return limits.plan_limits(lower(told))
 
 
 def _words(plan: PlanLimits) -> Mapping[str, str | bool]:

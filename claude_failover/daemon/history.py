@@ -55,12 +55,16 @@ class History:
 
     def attempt(self, record: AttemptRecord) -> None:
         """Note one attempt."""
-        backend = self._backends.setdefault(record.backend, _Backend())
-        backend.failed.append(record.outcome.blames_backend or record.outcome.is_limit)
-        if record.outcome is Outcome.SUCCESS:
-            backend.duration.append(record.duration)
-            if record.ttft is not None:
-                backend.ttft.append(record.ttft)
+        backend = self._backends.get(record.backend)
+        if backend is None:
+            backend = self._backends[record.backend] = _Backend()
+        if record.outcome is not Outcome.SUCCESS:
+            backend.failed.append(record.outcome.blames_backend or record.outcome.is_limit)
+            return
+        backend.failed.append(False)
+        backend.duration.append(record.duration)
+        if record.ttft is not None:
+            backend.ttft.append(record.ttft)
 
     def exchange(self, record: ExchangeRecord) -> None:
         """Note one request."""

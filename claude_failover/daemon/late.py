@@ -49,21 +49,24 @@ class LateMetrics:
 
     def attempted(self, record: AttemptRecord) -> None:
         """Count an attempt."""
-        self._tell(lambda metrics: metrics.attempted(record))
+        if self._metrics is not None:
+            self._metrics.attempted(record)
+        else:
+            self._kept.append(lambda metrics: metrics.attempted(record))
 
     def concluded(self, record: ExchangeRecord) -> None:
         """Count a request."""
-        self._tell(lambda metrics: metrics.concluded(record))
+        if self._metrics is not None:
+            self._metrics.concluded(record)
+        else:
+            self._kept.append(lambda metrics: metrics.concluded(record))
 
     def __call__(self, event: Event) -> None:
         """Count what is only told by an event."""
-        self._tell(lambda metrics: metrics(event))
-
-    def _tell(self, what: Callable[[Metrics], None]) -> None:
         if self._metrics is not None:
-            what(self._metrics)
+            self._metrics(event)
         else:
-            self._kept.append(what)
+            self._kept.append(lambda metrics: metrics(event))
 
     def exposition(self, accept: str | None = None) -> tuple[str, bytes]:
         """Write everything in the format that *accept* asks for: content type and body."""

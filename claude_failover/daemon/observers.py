@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import structs
 
 from claude_failover import events
 from claude_failover.alerts import Desk
@@ -83,7 +84,8 @@ class Observers:
             and (event.name != "credential.failed" or ((seen := known.get(backend.name)) is not None and seen.usable))
         ]
         detail = event.fields.get("reason") or ""
-        return [replace(event, fields={**event.fields, "backend": name, "detail": detail}) for name in names]
+        told = [{**event.fields, "backend": name, "detail": detail} for name in names]
+        return [structs.replace(event, fields=fields, plain=None) for fields in told]
 
     def _is_aws(self, event: events.Event) -> bool:
         """Whether an event's source is where a Bedrock backend's keys are from."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from msgspec import structs
+
 from claude_failover.core.types import Usage
 from claude_failover.drill.playback import Part
 from claude_failover.drill.script import Answer, Block, InBand, Text, Thinking, ToolUse, reached
@@ -137,7 +139,7 @@ def final_usage(answer: Answer, blocks: tuple[Block, ...], prompt: Usage) -> Usa
     if answer.usage is not None:
         return answer.usage
     characters = sum(len(json.dumps(block_json(block), ensure_ascii=False)) for block in blocks)
-    return replace(prompt, output=max(1, characters // BYTES_PER_TOKEN))
+    return structs.replace(prompt, output=max(1, characters // BYTES_PER_TOKEN))
 
 
 def stop_reason(answer: Answer) -> str:
@@ -185,7 +187,7 @@ def events(answer: Answer, identity: Identity, prompt: Usage) -> Iterator[Event]
 def _healthy(answer: Answer, identity: Identity, prompt: Usage) -> Iterator[Event]:
     blocks = filled(answer, identity)
     usage = final_usage(answer, blocks, prompt)
-    at_start = replace(usage, output=min(1, usage.output))
+    at_start = structs.replace(usage, output=min(1, usage.output))
     yield Event("message_start", {"type": "message_start", "message": {
         "id": identity.message_id, "type": "message", "role": "assistant", "model": identity.model, "content": [],
         "stop_reason": None, "stop_sequence": None, "usage": usage_json(at_start),

@@ -14,10 +14,11 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from email.utils import formatdate
 from types import TracebackType
 from typing import Self
+
+from msgspec import structs
 
 from claude_failover.clock import Clock, SystemClock
 from claude_failover.core.types import Usage
@@ -37,7 +38,7 @@ RESET_GRACE = 0.02
 
 def total(left: Usage, right: Usage) -> Usage:
     """The sum of two usages, kind by kind."""
-    return replace(
+    return structs.replace(
         left,
         input=left.input + right.input,
         output=left.output + right.output,

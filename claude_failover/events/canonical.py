@@ -42,6 +42,21 @@ def exchange_fields(record: ExchangeRecord) -> dict[str, Value]:
     """The canonical line's fields; a value that is not there is left out."""
     attempts = record.attempts
     last = attempts[-1] if attempts else None
+    # One look at every attempt, and only then the fields: it is done for each request, and most have one attempt.
+    tried: list[str] = []
+    ids: list[str] = []
+    read = written = cached = kept = cost = 0
+    for one in attempts:
+        usage = one.usage
+        tried.append(f"{one.backend}:{one.outcome.value}")
+        read += usage.input
+        written += usage.output
+        cached += usage.cache_read
+        kept += usage.cache_write_5m + usage.cache_write_1h
+        if one.paid:
+            cost += one.cost_nusd
+        if one.upstream_request_id:
+            ids.append(one.upstream_request_id)
     fields: dict[str, Value] = {
         "exchange": record.exchange,
         "outcome": record.outcome,
@@ -50,25 +65,25 @@ def exchange_fields(record: ExchangeRecord) -> dict[str, Value]:
         "backend": record.backend,
         "reason": record.reason.value if record.reason else None,
         "attempts": len(attempts),
-        "tried": [f"{one.backend}:{one.outcome.value}" for one in attempts],
+        "tried": tried or None,
         "failed_over": record.failed_over,
         "streaming": record.streaming,
         "duration_s": round(record.duration, 4),
         "overhead_s": round(record.overhead, 4),
         "ttft_s": None if record.ttft is None else round(record.ttft, 4),
-        "tokens_input": sum(one.usage.input for one in attempts),
-        "tokens_output": sum(one.usage.output for one in attempts),
-        "tokens_cache_read": sum(one.usage.cache_read for one in attempts),
-        "tokens_cache_write": sum(one.usage.cache_write_5m + one.usage.cache_write_1h for one in attempts),
-        "cost_usd": round(sum(one.cost_nusd for one in attempts if one.paid) * _NANO, 9),
+        "tokens_input": read,
+        "tokens_output": written,
+        "tokens_cache_read": cached,
+        "tokens_cache_write": kept,
+        "cost_usd": round(cost * _NANO, 9),
         "upstream_model": last.upstream_model if last else None,
-        "upstream_request_ids": [one.upstream_request_id for one in attempts if one.upstream_request_id],
+        "upstream_request_ids": ids or None,
         "detail": last.detail if last and record.outcome != "served" else None,
         "session": record.session,
         "agent": record.agent,
         "class": record.request_class,
     }
-    return {name: value for name, value in fields.items() if value is not None and value != []}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _attempt(record: AttemptRecord) -> dict[str, Value]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from itertools import islice
@@ -36,14 +35,17 @@ MAX_LINE: Final = 8192
 _FORBIDDEN: Final = re.compile(
     r"(?:^|_)(?:headers?|body|prompt|authorization|cookie|secret|password|api_key|access_key|messages?_body|token)$"
 )
+_TEXTS: Final = frozenset({str})
+_NUMBERS: Final = frozenset({int, bool, type(None)})
+"""Types of values that are written as they are."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PRIORITY: Final = {Level.DEBUG: 7, Level.INFO: 6, Level.WARNING: 4, Level.ERROR: 3, Level.CRITICAL: 2}
 """Syslog's, which journald reads from ``<N>`` at the start of a line (sd-daemon(3))."""
+_LABELS: Final = {level: level.label for level in Level}
 _COLOURS: Final = {Level.DEBUG: "2", Level.WARNING: "33", Level.ERROR: "31", Level.CRITICAL: "1;31"}
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One thing that happened."""
 
     seq: int
@@ -52,13 +54,14 @@ class Event:
     name: EventName
     level: Level
     fields: Mapping[str, Value]
+    plain: str | None = None
+    """What :func:`plain_text` says of the fields, asked once for all who write them; ``None``: they are cleaned."""
 
     def line(self) -> bytes:
         """Write it as one JSON line, redacted and bounded, with its newline."""
-        fields = dict(islice(self.fields.items(), MAX_FIELDS))
-        safe = (
-            fields if plain_text(fields) is not None else {name: clean(name, value) for name, value in fields.items()}
-        )
+        safe = self.fields
+        if self.plain is None or len(safe) > MAX_FIELDS:
+            safe = {name: clean(name, value) for name, value in islice(safe.items(), MAX_FIELDS)}
         line = _encode(self, safe)
         if len(line) > MAX_LINE:
             line = _encode(self, {name: _shorter(value) for name, value in safe.items()})
@@ -69,20 +72,21 @@ class Event:
 
 def plain_text(fields: Mapping[str, Value]) -> str | None:
     """All texts of *fields* in one, if nothing needs to be cleaned, by one look at them together: the common case."""
+    if _some_forbidden(tuple(fields)):
+        return None
     texts: list[str] = []
-    for name, value in fields.items():
-        if is_forbidden(name):
-            return None
-        if isinstance(value, str):
+    # By exact types, which is quick: whatever else there is, such as a member of an enumeration, is cleaned.
+    for value in fields.values():
+        if type(value) is str:
             texts.append(value)
-        elif isinstance(value, list | tuple):
-            if len(value) > MAX_ITEMS or not all(isinstance(item, str) for item in value):
-                return None
-            texts += value
-        elif isinstance(value, float):
+        elif type(value) is float:
             if value - value != 0.0:
                 return None
-        elif value is not None and not isinstance(value, int):
+        elif type(value) is list or type(value) is tuple:
+            if len(value) > MAX_ITEMS or not _TEXTS.issuperset(map(type, value)):
+                return None
+            texts += value
+        elif type(value) not in _NUMBERS:
             return None
     together = " ".join(texts)
     too_long = len(together) > MAX_TEXT and max(map(len, texts)) > MAX_TEXT
@@ -93,6 +97,11 @@ def plain_text(fields: Mapping[str, Value]) -> str | None:
 def is_forbidden(name: str) -> bool:
     """Whether a field of this name would hold what is never written."""
     return _FORBIDDEN.search(name) is not None
+
+
+@lru_cache(maxsize=256)
+def _some_forbidden(names: tuple[str, ...]) -> bool:
+    return any(map(is_forbidden, names))
 
 
 def clean(name: str, value: object) -> Value:
@@ -146,8 +155,9 @@ def render_text(event: Event, *, colour: bool = False, journald: bool = False, z
 
 
 def _encode(event: Event, fields: Mapping[str, Value]) -> bytes:
-    head = {"ts": stamp(event.at), "level": event.level.label, "event": event.name}
-    return msgspec.json.encode(head | {name: value for name, value in fields.items() if name not in head})
+    head = {"ts": stamp(event.at), "level": _LABELS[event.level], "event": event.name}
+    # Once to be the first, and once more so that no field can pretend to be of the head.
+    return msgspec.json.encode({**head, **fields, **head})
 
 
 def _text(text: str, limit: int) -> str:

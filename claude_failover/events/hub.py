@@ -16,17 +16,24 @@ import threading
 import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from claude_failover.core.types import Epoch
-from claude_failover.events.event import Event, Value
-from claude_failover.events.names import AUDITED, REPEATING, EventName, Level, level_of
+from claude_failover.events.event import Event, Value, plain_text
+from claude_failover.events.names import AUDITED, LEVELS, REPEATING, EventName, Level
 
 if TYPE_CHECKING:
     import asyncio
 
 Sink = Callable[[Event], None]
 """Takes note of an event; must not wait. One with a ``level`` below ``INFO`` hears of details too."""
+
+
+class _Choosy(Protocol):
+    """A sink that says how loud an event must be for it."""
+
+    level: Level
+
 
 BURST: Final = 5
 """Repeats of one kind that are let through …"""
@@ -48,6 +55,8 @@ class Hub:
     def __init__(self, now: Callable[[], Epoch]) -> None:
         self._now = now
         self._sinks: tuple[Sink, ...] = ()
+        self._choosy: tuple[_Choosy, ...] = ()
+        """Those with a level."""
         self._lock = threading.Lock()
         self._seq = itertools.count(1)
         self._repeats: OrderedDict[tuple[object, ...], list[float]] = OrderedDict()
@@ -58,21 +67,28 @@ class Hub:
     def subscribe(self, sink: Sink) -> Callable[[], None]:
         """Have *sink* called with every event from now on; call the answer to end it."""
         with self._lock:
-            self._sinks = (*self._sinks, sink)
+            self._seat((*self._sinks, sink))
 
         def unsubscribe() -> None:
             with self._lock:
-                self._sinks = tuple(one for one in self._sinks if one is not sink)
+                self._seat(tuple(one for one in self._sinks if one is not sink))
 
         return unsubscribe
 
+    def _seat(self, sinks: tuple[Sink, ...]) -> None:
+        self._sinks = sinks
+        self._choosy = tuple(cast("_Choosy", one) for one in sinks if hasattr(one, "level"))
+
     def is_debugged(self) -> bool:
         """Whether anybody wants to hear of details: else they need not even be put together."""
-        return any(getattr(sink, "level", Level.INFO) < Level.INFO for sink in self._sinks)
+        for sink in self._choosy:  # noqa: SIM110 - a generator costs more than all the looks, and every attempt asks
+            if sink.level < Level.INFO:
+                return True
+        return False
 
     def emit(self, name: EventName, fields: dict[str, Value], level: Level | None = None) -> None:
         """Say that something happened."""
-        loudness = level_of(name) if level is None else level
+        loudness = LEVELS.get(name, Level.INFO) if level is None else level
         sinks = self._sinks
         if loudness < Level.INFO:
             sinks = tuple(sink for sink in sinks if getattr(sink, "level", Level.INFO) <= loudness)
@@ -81,7 +97,7 @@ class Hub:
         at = self._now()
         if name in REPEATING and not self._let_through(name, fields, at):
             return
-        event = Event(next(self._seq), at, name, loudness, fields)
+        event = Event(next(self._seq), at, name, loudness, fields, plain_text(fields))
         for sink in sinks:
             try:
                 sink(event)

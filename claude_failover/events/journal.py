@@ -202,7 +202,10 @@ class Journal:
                 self._stream = None
 
     def _line(self, event: Event) -> bytes:
-        return self._secrets.mask(event.line().decode()).encode()
+        line = event.line()
+        text = line.decode()
+        masked = self._secrets.mask(text)
+        return line if masked is text else masked.encode()
 
     def _lose(self, count: int, *, said: int = 0) -> None:
         if count or said:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Final
 
 from claude_failover.core.redaction import MASK, forms
-from claude_failover.events.event import Event, Value, clean, plain_text
+from claude_failover.events.event import Event, Value, clean
 
 MAX_SECRETS: Final = 64
 """The oldest is forgotten first: refreshed tokens replace each other for as long as the daemon runs."""
@@ -66,10 +67,9 @@ LIVE: Final = LiveSecrets()
 """The process's: credentials register here, every log handler masks with it."""
 
 
-def shown(event: Event, secrets: LiveSecrets = LIVE) -> dict[str, Value]:
+def shown(event: Event, secrets: LiveSecrets = LIVE) -> Mapping[str, Value]:
     """Give an event's fields for the control channel or a screen: cleaned and masked as on disk."""
-    together = plain_text(event.fields)
-    if together is not None and secrets.mask(together) == together:
-        return dict(event.fields)
+    if event.plain is not None and secrets.mask(event.plain) == event.plain:
+        return event.fields
     fields = {name: clean(name, value) for name, value in event.fields.items()}
     return {name: secrets.mask(value) if isinstance(value, str) else value for name, value in fields.items()}

@@ -118,25 +118,28 @@ class Metrics:
     def attempted(self, record: AttemptRecord) -> None:
         """Count an attempt."""
         backend, outcome = record.backend, record.outcome
-        self._attempts.add((backend, outcome.value))
-        if outcome in _LIMITS:
-            self._limits.add((backend, outcome.value))
-        if failed_in_band(record):
-            self._in_band.add((backend,))
+        label = (backend,)
+        self._attempts.counts[backend, outcome.value] += 1.0
+        if outcome is not Outcome.SUCCESS:
+            if outcome in _LIMITS:
+                self._limits.add((backend, outcome.value))
+            if failed_in_band(record):
+                self._in_band.add(label)
         if record.ttfb is not None:
-            self._ttfb.add((backend,), record.ttfb)
+            self._ttfb.add(label, record.ttfb)
         if record.ttft is not None:
-            self._ttft.add((backend,), record.ttft)
-        self._attempt.add((backend,), record.duration)
+            self._ttft.add(label, record.ttft)
+        self._attempt.add(label, record.duration)
         if record.usage.prompt or record.usage.output:
             self._money(record)
 
     def _money(self, record: AttemptRecord) -> None:
         backend, model = record.backend, self.model_label(record.model)
-        for kind in _KINDS:
-            count: int = getattr(record.usage, kind)
+        usage, tokens = record.usage, self._tokens.counts
+        counts = (usage.input, usage.output, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h)
+        for kind, count in zip(_KINDS, counts, strict=True):
             if count > 0:
-                self._tokens.add((backend, model, kind), count)
+                tokens[backend, model, kind] += count
         billing = "billed" if record.paid else "notional"
         self._cost.add((backend, model, billing), max(0, record.cost_nusd) * _NANO)
         self._list_cost.add((backend,), max(0, record.list_cost_nusd) * _NANO)
@@ -147,7 +150,7 @@ class Metrics:
         """Count a request."""
         backend = record.backend or "none"
         role = "none" if record.backend is None else "primary" if backend == self._primary else "failover"
-        self._requests.add((backend, role, self.model_label(record.model), record.outcome))
+        self._requests.counts[backend, role, self.model_label(record.model), record.outcome] += 1.0
         self._duration.add((backend,), record.duration)
         self._overhead.add(("true" if record.failed_over else "false",), max(0.0, record.overhead))
         self._per_request.add((), len(record.attempts))

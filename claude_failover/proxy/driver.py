@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 from typing import Final, Protocol, TypeVar
 
 from aiohttp import web
+from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from claude_failover.clock import Clock

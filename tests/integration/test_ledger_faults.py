@@ -8,10 +8,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from claude_failover.clock import pause
 from claude_failover.core.spend import Refusal, Reservation, SpendBudget
@@ -27,7 +27,7 @@ NOW = Instant(NOON, Monotonic(0))
 
 WRITER = """
 import sys
-from dataclasses import replace
+from msgspec.structs import replace
 from pathlib import Path
 from tests.ledger_records import AT_BEDROCK, open_ledger
 
@@ -45,7 +45,7 @@ while True:
 
 FULL = """
 import resource, sys
-from dataclasses import replace
+from msgspec.structs import replace
 from pathlib import Path
 from claude_failover.ledger_query import By
 from tests.ledger_records import AT_BEDROCK, DAY, Told, open_ledger

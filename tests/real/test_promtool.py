@@ -16,13 +16,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from claude_failover.clock import SystemClock, pause
 from claude_failover.core.gauges import BackendGauges, Gauges, ModelGauges

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from claude_failover.core.spend import Reservation, SpendBudget
 from claude_failover.core.types import Epoch, Instant, Monotonic

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from claude_failover.core.types import AttemptRecord, BackendName, Ended, Epoch, Reason, Usage
 from claude_failover.ledger_batch import Batch, write

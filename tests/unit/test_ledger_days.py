@@ -72,6 +72,12 @@ def test_hours_are_local_and_sort_as_time_does() -> None:
     assert Zone.of("Asia/Kolkata").hour(moment("2026-11-22T10:15:00+00:00")) == "2026-11-22 15"
 
 
+def test_an_hour_ends_where_the_next_begins() -> None:
+    kolkata = Zone.of("Asia/Kolkata")
+    asked = ["2026-11-22T09:29:59+00:00", "2026-11-22T09:29:59.999+00:00", "2026-11-22T09:30:00+00:00"]
+    assert [kolkata.hour(moment(text))[-2:] for text in (*asked, asked[0])] == ["14", "14", "15", "14"]
+
+
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../../etc/passwd", "\0"])
 def test_a_zone_that_does_not_exist_is_named(name: str) -> None:
     with pytest.raises(ConfigError, match="no time zone"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from claude_failover.core.types import Epoch, ExchangeRecord, Outcome, Usage
 from claude_failover.errors import LedgerError, UsageError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from claude_failover.core.types import BackendName, Ended, Epoch, Kind, Outcome, Reason, Seconds, Step, Surface, Usage
 from claude_failover.ledger_rows import (

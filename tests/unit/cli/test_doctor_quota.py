@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from claude_failover.cli.diagnosis import Finding, Level, Patient
 from claude_failover.cli.doctor_quota import asked, check, console, quota_name, reserved, where
@@ -42,11 +43,11 @@ def patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Patient:
 
 
 def throttled(number: int, **more: object) -> AttemptRecord:
-    record = replace(
+    record = structs.replace(
         AT_BEDROCK, exchange=f"cfr_t{number}", outcome=Outcome.THROTTLED, usage=Usage(), cost_nusd=0,
         list_cost_nusd=0, committed=False, detail="ThrottlingException: Too many tokens, please wait",
     )  # fmt: skip
-    return replace(record, **more)  # type: ignore[arg-type]  # tests name fields
+    return structs.replace(record, **more)
 
 
 def remember(patient: Patient, *records: AttemptRecord) -> None:
@@ -115,7 +116,7 @@ def test_what_is_lowered_is_good(patient: Patient) -> None:
 
 
 def test_answers_as_long_as_the_cap_may_have_been_cut_by_it(patient: Patient) -> None:
-    remember(patient, replace(AT_BEDROCK, usage=Usage(input=1, output=8_000)))
+    remember(patient, structs.replace(AT_BEDROCK, usage=Usage(input=1, output=8_000)))
     (found,) = told(patient, backend(max_output_tokens=8_000), "claude-opus-5-5")
     assert found.level is Level.NOTE
     assert "answers of claude-opus-5-5 were that long in the last 24 hours" in found.title
@@ -128,7 +129,8 @@ def test_answers_as_long_as_the_cap_may_have_been_cut_by_it(patient: Patient) ->
 
 def test_what_was_throttled_is_counted_and_what_would_have_been_enough_is_said(patient: Patient) -> None:
     answered = [
-        replace(AT_BEDROCK, exchange=f"cfr_a{number}", usage=Usage(input=1, output=number * 1000)) for number in (3, 9)
+        structs.replace(AT_BEDROCK, exchange=f"cfr_a{number}", usage=Usage(input=1, output=number * 1000))
+        for number in (3, 9)
     ]
     remember(patient, *answered, throttled(1), throttled(2), throttled(3))
     _, found = told(patient, backend(), "claude-opus-5-5")
@@ -157,7 +159,7 @@ def test_what_was_throttled_is_counted_and_what_would_have_been_enough_is_said(p
 def test_a_cap_is_advised_only_if_it_lowers_something_and_would_have_cut_nothing(
     patient: Patient, longest: int, cap: int | None, advice: str
 ) -> None:
-    remember(patient, replace(AT_BEDROCK, usage=Usage(output=longest)), throttled(1))
+    remember(patient, structs.replace(AT_BEDROCK, usage=Usage(output=longest)), throttled(1))
     found = told(patient, backend(max_output_tokens=cap), "claude-opus-5-5")[-1]
     assert found.level is Level.WARNING
     assert found.fix.startswith(advice)

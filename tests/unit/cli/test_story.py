@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC
 
 import pytest
+from msgspec.structs import replace
 
 from claude_failover.cli import story
 from claude_failover.control.api import Explain, Learned, ModelEntry, Models

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from claude_failover.core.conditions import CALM, REMIND, Change, Conditions, Notice, failed_in_band
 from claude_failover.core.gauges import BackendGauges, Gauges

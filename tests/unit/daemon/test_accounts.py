@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from claude_failover import events
 from claude_failover.core.prices import PriceTable
@@ -53,8 +54,8 @@ class Desk:
 
     def tell(self, exchange: str = "cfr_1") -> None:
         story = sample_story(exchange)
-        paid = replace(story.attempts[1], session="s1", cost_nusd=2 * USD)
-        free = replace(story.attempts[0], cost_nusd=3 * USD)
+        paid = structs.replace(story.attempts[1], session="s1", cost_nusd=2 * USD)
+        free = structs.replace(story.attempts[0], cost_nusd=3 * USD)
         for attempt in (free, paid):
             self.accounts.record(attempt)
         self.accounts.conclude(story)
@@ -147,9 +148,9 @@ async def test_new_limits_hold_at_once(desk: Desk) -> None:
 
 
 async def test_two_days_of_notional_money_are_kept(desk: Desk) -> None:
-    free = replace(sample_story().attempts[0], cost_nusd=USD)
+    free = structs.replace(sample_story().attempts[0], cost_nusd=USD)
     for day in (0, 1, 2, 3):
-        desk.accounts.record(replace(free, attempt=day, started=Epoch(NOW - day * 86_400)))
+        desk.accounts.record(structs.replace(free, attempt=day, started=Epoch(NOW - day * 86_400)))
     assert desk.accounts.notional_nusd == USD
 
 

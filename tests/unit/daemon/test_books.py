@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from claude_failover import events
 from claude_failover.clock import SystemClock
@@ -105,7 +106,7 @@ def test_attempts_and_requests_reach_everybody(said: list[Event]) -> None:
 def test_a_model_without_a_price_is_said(said: list[Event]) -> None:
     shelf = Shelf(Settings())
     served = sample_story().attempts[1]
-    shelf.books.record(replace(served, price_estimated=True))
+    shelf.books.record(structs.replace(served, price_estimated=True))
     assert (said[0].name, said[0].fields.get("model")) == ("price.missed", "claude-opus-5")
 
 
@@ -125,6 +126,17 @@ def test_the_plans_windows_are_said_when_they_change(said: list[Event]) -> None:
         ("allowed", "", False),
         ("rejected", "5h", True),
     ]
+
+
+def test_a_window_that_fills_is_remembered_but_is_no_news(said: list[Event]) -> None:
+    shelf = Shelf(Settings())
+    other = ("x-some-other-header-with-a-long-name", "1")
+    seen = []
+    for used in ("0.3", "0.4", "0.3"):
+        shelf.books.heard(CLAUDE, (other, ("Anthropic-Ratelimit-Unified-5h-Utilization", used)))
+        seen.append([window.utilization for window in shelf.history.windows(CLAUDE)])
+    assert seen == [[0.3], [0.4], [0.3]]
+    assert [event.name for event in said] == ["limit.changed"]
 
 
 def test_paid_extra_usage_is_left_for_bedrock_if_the_owner_prefers_that() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from claude_failover.control.status import Latency
 from claude_failover.core.limits import PlanLimits, Window

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from claude_failover.core.types import BackendName, Epoch
 from claude_failover.daemon.recall import record_of

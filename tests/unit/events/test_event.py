@@ -6,9 +6,10 @@ from datetime import UTC
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from claude_failover.core.types import Epoch
-from claude_failover.events.event import MAX_LINE, Event, Value, clean, read_line, render_text, stamp
+from claude_failover.core.types import Epoch, Kind
+from claude_failover.events.event import MAX_LINE, Event, Value, clean, plain_text, read_line, render_text, stamp
 from claude_failover.events.names import Level
 
 AT = Epoch(1_795_000_000.25)
@@ -20,7 +21,7 @@ def event(level: Level = Level.WARNING, **fields: Value) -> Event:
 
 
 def told(fields: Mapping[str, Value], level: Level = Level.WARNING) -> Event:
-    return Event(7, AT, "failover.happened", level, fields)
+    return Event(7, AT, "failover.happened", level, fields, plain_text(fields))
 
 
 def test_an_event_is_one_json_line_with_its_moment_first() -> None:
@@ -90,6 +91,19 @@ def test_long_lists_and_many_fields_are_cut() -> None:
 )
 def test_whatever_a_line_is_given_it_is_cleaned(name: str, value: Any, written: Value) -> None:
     assert json.loads(told({name: value, "plain": 1.5}).line())[name] == written
+
+
+def test_what_is_plain_is_written_as_if_it_had_been_cleaned() -> None:
+    looked_at = event(
+        backend="claude", tried=["claude:cut"], pair=("a", "b"), none=None, ok=False, n=3, share=0.5, empty=[]
+    )
+    assert looked_at.plain == "claude claude:cut a b"
+    assert looked_at.line() == structs.replace(looked_at, plain=None).line()
+
+
+def test_a_member_of_an_enumeration_is_written_as_its_value() -> None:
+    read = json.loads(event(kind=Kind.BEDROCK, kinds=[Kind.BEDROCK, "b"], at=Level.INFO).line())
+    assert (read["kind"], read["kinds"], read["at"]) == ("bedrock", ["bedrock", "b"], 20)
 
 
 def test_a_line_is_never_longer_than_its_bound() -> None:

@@ -43,8 +43,8 @@ def test_an_event_carries_its_moment_number_and_level(clock: FakeClock, seen: li
     clock.advance(2)
     emit("exchange.ended", level=Level.ERROR, status=500)
     assert seen == [
-        Event(1, clock.now().wall - 2, "failover.happened", Level.WARNING, {"backend": "claude"}),  # type: ignore[arg-type]
-        Event(2, clock.now().wall, "exchange.ended", Level.ERROR, {"status": 500}),
+        Event(1, clock.now().wall - 2, "failover.happened", Level.WARNING, {"backend": "claude"}, "claude"),  # type: ignore[arg-type]
+        Event(2, clock.now().wall, "exchange.ended", Level.ERROR, {"status": 500}, ""),
     ]
 
 
