@@ -106,6 +106,12 @@ class Account:
         )
         return [switch]
 
+    def committed(self, attempt: Attempt, now: Instant) -> None:
+        """An attempt's answer goes to the client; nobody will be told any more what the others said."""
+        self.answered_by = attempt
+        self.errors = []
+        self.step(now, "committed", attempt.backend.name)
+
     def failed(self, attempt: Attempt, verdict: Verdict, now: Instant, what: str = "failed") -> None:
         """An attempt ended badly."""
         self.step(now, what, attempt.backend.name, f"{verdict.outcome.value}: {verdict.detail}".rstrip(": "))

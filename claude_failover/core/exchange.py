@@ -264,8 +264,7 @@ class Exchange:
         self._move(Phase.COMMITTED)
         self.request = None
         facts.free(self._facts)
-        self._account.answered_by = attempt
-        self._account.step(now, "committed", attempt.backend.name)
+        self._account.committed(attempt, now)
         self._send(data, now)
         self._announce(self._counsel.policy.committed(attempt.permit, now))
 

@@ -114,7 +114,10 @@ class DataPort:
             case Admitted(route=route, headers=admitted):
                 if _stranger(request) is not None and not _open_to_all(route, world.door):
                     return self._refused(OTHER_USER, request)
-                return await self._routed(route, request, admitted)
+                serving = self._routed(route, request, admitted)
+                # Whoever serves lets go of it in time: a thousand streams must not hold a thousand heads.
+                del lines, admitted
+                return await serving
 
     def _refused(self, refused: Refused, request: web.BaseRequest) -> web.StreamResponse:
         self.world.refused[refused.why] = self.world.refused.get(refused.why, 0) + 1
@@ -147,8 +150,11 @@ class DataPort:
                 world.in_flight += 1
                 try:
                     if route is Route.MESSAGES:
-                        return await self._messages(generation, request, lines)
-                    return await self._relay(generation, request, lines, counting=route is Route.COUNT_TOKENS)
+                        serving = self._messages(generation, request, lines)
+                    else:
+                        serving = self._relay(generation, request, lines, counting=route is Route.COUNT_TOKENS)
+                    del lines
+                    return await serving
                 finally:
                     generation.users -= 1
                     world.in_flight -= 1
@@ -167,10 +173,10 @@ class DataPort:
         if isinstance(body, web.Response):
             return body
         client = ClientRequest(self._name(), request.raw_path, lines, body)
-        # From here on the body belongs to the exchange, which lets go of it at the commit: a thousand streams
+        # From here on the request belongs to the exchange, which lets go of it at the commit: a thousand streams
         # must not hold a thousand bodies.
         flight = _Flight(client)
-        del client, body
+        del client, body, lines
         try:
             return await self._drive(world, request, flight)
         except ExceptionGroup as group:

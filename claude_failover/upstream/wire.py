@@ -56,6 +56,9 @@ class Handler(ResponseHandler):
     Measured with 3.14.5: after ``zz`` for a chunk size the connection is closed and the read hangs for ever.
     """
 
+    carried: bool = False
+    """It has carried a request."""
+
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Tell whoever waits for a response, and whoever reads its body."""
         super().set_exception(exc, *cause)
@@ -80,7 +83,6 @@ class Connector(aiohttp.TCPConnector):
         self._factory = factory
         self._pins = pins
         self._origin = (origin.host, origin.port)
-        self._used: weakref.WeakSet[object] = weakref.WeakSet()
         self._checked: weakref.WeakSet[object] = weakref.WeakSet()
 
     async def connect(self, req: aiohttp.ClientRequest, *args: Any, **kwargs: Any) -> Any:
@@ -90,10 +92,10 @@ class Connector(aiohttp.TCPConnector):
         if self._pins and protocol not in self._checked:
             connection.close()
             raise PinMismatch("the pins could not be checked: this version of aiohttp is not supported with them")
-        flight = _flight.get()
-        if flight is not None:
-            flight.reused = protocol in self._used
-        self._used.add(protocol)
+        if isinstance(protocol, Handler):
+            if (flight := _flight.get()) is not None:
+                flight.reused = protocol.carried
+            protocol.carried = True
         return connection
 
     async def _wrap_create_connection(self, *args: Any, req: aiohttp.ClientRequest, **kwargs: Any) -> Any:

@@ -135,6 +135,16 @@ def test_what_said_nothing_leaves_nothing() -> None:
     assert account.errors == []
 
 
+def test_with_the_commit_errors_are_let_go_and_who_answers_is_known() -> None:
+    account, world = new()
+    account.keep_error(answered(429, b"limit"), LIMIT, world.counsel)
+    winner = answered(200, backend=1)
+    account.committed(winner, at(2.0))
+    assert account.errors == []
+    assert account.answered_by is winner
+    assert account.steps == [Step(Seconds(2.0), "committed", BEDROCK)]
+
+
 def test_an_error_inside_a_200_is_kept_as_the_status_it_stands_for() -> None:
     account, world = new()
     account.keep_error(answered(200), Verdict(Outcome.OVERLOADED, "x", error_type="overloaded_error"), world.counsel)
