@@ -248,7 +248,6 @@ class Exchange:
                 if broken is not None:
                     self._break(attempt, broken, now)
             case reading.Whole(body=body):
-                attempt.usage.body(body)
                 attempt.commit(now)
                 self._commit(attempt, attempt.status or 200, body, now)
                 self._succeed(attempt, now)

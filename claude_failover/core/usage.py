@@ -116,15 +116,16 @@ class UsageCounter:
         if event.metrics is not None:
             self._take_metrics(event.metrics)
 
-    def body(self, data: bytes) -> None:
-        """Take a complete answer that was not streamed."""
+    def body(self, data: bytes) -> bool:
+        """Take a complete answer that was not streamed; false if it cannot be read."""
         try:
             message = _BODY.decode(data)
         except _UNREADABLE:
-            return
+            return False
         if message.usage is not None:
             self._stopped = True
         self._message(message)
+        return True
 
     def seen(self, bytes_of_text: int) -> None:
         """Count bytes of the model's text, thinking or tool input: the floor if the stream is cut."""
@@ -270,6 +271,7 @@ def _count(value: Any) -> int | None:
 
 
 def _raise_to(counts: dict[str, int], field: str, value: Any) -> None:
-    count = None if value is None else _count(value)
-    if count is not None:
-        counts[field] = max(counts.get(field, 0), count)
+    # Nearly all are absent or plain numbers; a dozen of them come with every answer.
+    count = value if value is None or (type(value) is int and 0 <= value <= MAX_COUNT) else _count(value)
+    if count is not None and count > counts.get(field, -1):
+        counts[field] = count
