@@ -57,13 +57,17 @@ def brings_credential(headers: Headers) -> bool:
 
 def _passing(headers: Headers, dropped: frozenset[str]) -> list[tuple[str, str]]:
     """The lines that are neither *dropped*, nor named by ``Connection``, nor ours."""
-    names = [key.lower() for key, _ in headers]
-    if "connection" in names:
-        told = [value for (_, value), name in zip(headers, names, strict=True) if name == "connection"]
-        dropped |= {token.strip().lower() for value in told for token in value.split(",")}
-    return [
-        line for line, name in zip(headers, names, strict=True) if name not in dropped and not name.startswith(OURS)
-    ]
+    kept: list[tuple[str, str]] = []
+    named: set[str] = set()
+    for line in headers:
+        name = line[0].lower()
+        if name in dropped:
+            if name == "connection":
+                named.update(token.strip().lower() for token in line[1].split(","))
+        elif not name.startswith(OURS):
+            kept.append(line)
+    # Nearly always it says keep-alive, which is dropped anyway.
+    return kept if named <= dropped else [line for line in kept if line[0].lower() not in named]
 
 
 def to_primary(headers: Headers) -> Headers:
