@@ -33,6 +33,8 @@ MAX_NOTABLE = 1 << 18
 _BOM = b"\xef\xbb\xbf"
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n?|\n)")
 """The end of a line and the empty line after it. The look-ahead keeps CR and LF of one line end together."""
+_PLAIN = re.compile(rb"event: ([^\n]+)\ndata: ([^\n]*)\n\n")
+"""An event as every backend writes it, if there is no CR in it: taken apart in one step."""
 _LINE_ENDS = b"\r\n"
 _LOOK = 80
 """How much of an event's start is looked at for its name."""
@@ -47,6 +49,17 @@ class ServerEvent(msgspec.Struct, frozen=True):
     """The last ``event`` field; empty if there is none."""
     data: bytes | None = None
     """The ``data`` fields, joined by LF; ``None`` if there is none (a comment, a lone ``id``)."""
+
+
+def _plain(work: bytes | bytearray, start: int) -> ServerEvent | None:
+    """The event that begins at *start*, if it is whole and written as usual; the same that :func:`parse` reads."""
+    found = _PLAIN.match(work, start)
+    if found is None:
+        return None
+    raw, name, data = found.group(0, 1, 2)
+    if b"\r" in raw:
+        return None
+    return ServerEvent(raw, name.decode("utf-8", "replace"), data)
 
 
 def parse(block: bytes) -> ServerEvent:
@@ -120,6 +133,16 @@ class Splitter:
             self._start = 0
         self._buffer += data
         self._plain = b"\r" not in self._buffer
+
+    def event(self) -> ServerEvent | None:
+        """The next whole event, read; ``None`` as :meth:`next` says it."""
+        event = None if self.overflow else _plain(self._buffer, self._start)
+        if event is not None and len(event.raw) <= self._limit:
+            self._searched = 0
+            self._start += len(event.raw)
+            return event
+        block = self.next()
+        return None if block is None else parse(block)
 
     def next(self) -> bytes | None:
         """The next whole event; ``None`` if more bytes are needed, or none will help (:attr:`overflow`)."""
@@ -249,12 +272,10 @@ class Scanner:
                     break
                 start = other.end() + 1
                 continue
-            first = _content(work, start)
-            end = _end(work, first, plain=plain)
+            first, end, event = self._read(work, start, plain=plain)
             if end < 0:
                 break
-            if not work.startswith(unread, first) and not self._boring(work, first):
-                event = parse(work[start:end])
+            if event is not None:
                 kind = self._kind(event)
                 if kind in self._withheld:
                     self._closed = True
@@ -267,6 +288,17 @@ class Scanner:
             self._sent = 0
             return (work[sent:] if sent else work), events
         return self._keep(work, start, first, sent), events
+
+    def _read(self, work: bytes, start: int, *, plain: bool) -> tuple[int, int, ServerEvent | None]:
+        """Where the event at *start* has its content, where it ends (or -1), and what it says if that may matter."""
+        event = _plain(work, start)
+        if event is not None:
+            return start, start + len(event.raw), event
+        first = _content(work, start)
+        end = _end(work, first, plain=plain)
+        if end < 0 or work.startswith(self._names.unread, first) or self._boring(work, first):
+            return first, end, None
+        return first, end, parse(work[start:end])
 
     def _boring(self, work: bytes, first: int) -> bool:
         """Whether the first line already says that nobody reads this event."""
