@@ -130,7 +130,7 @@ def _target(method: str, target: str) -> Refused | None:
 def _host(names: list[str], lines: Headers, door: Door) -> Refused | None:
     if names.count("host") == 1:
         host, port = _split_host(lines[names.index("host")][1].strip().lower())
-        if host in door.hosts and port in {str(door.port), "" if door.port == 80 else str(door.port)}:
+        if host in door.hosts and (port == str(door.port) or (door.port == 80 and not port)):
             return None
     return Refused(403, "permission_error", "requests must name this machine's loopback address as Host", "host")
 

@@ -354,6 +354,8 @@ class Gates:
         return Look(gate, wait, Epoch(now.wall + rest), Seconds(rules.max_wait), Reason.BREAKER, why)
 
     def _told(self, spot: Spot, changes: list[Change], now: Instant) -> list[Transition]:
+        if not changes:
+            return []
         return [
             Transition(
                 TransitionKind.BREAKER_CHANGED,
