@@ -173,7 +173,7 @@ class SseReader:
 
 def _checked(event: sse.ServerEvent) -> AnswerEvent:
     """Turn an SSE event into ours; one of the API's own whose data is no JSON object is malformed."""
-    kind = _kind_of(event)
+    kind = event.name or _kind_of(event)
     data = event.data or b""
     if kind in _JSON_EVENTS and _type_of(data) is None:
         return AnswerEvent(MALFORMED, event.raw, data, f"the data of a {kind} event is not a JSON object")

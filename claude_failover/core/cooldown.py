@@ -153,7 +153,7 @@ class Cooldowns:
     @staticmethod
     def hold(gates: Iterable[Cooldown]) -> tuple[Held, ...]:
         """Note what an attempt is sent in spite of."""
-        return tuple([Held(gate.key, gate.generation) for gate in gates])
+        return tuple(Held(gate.key, gate.generation) for gate in gates)
 
     def take(self, gates: Iterable[Cooldown], owner: int, now: Instant) -> None:
         """Let *owner* try. Before the told end, the next try is due ``max_retry_after`` later."""

@@ -59,7 +59,7 @@ class Estimates(Mapping[BackendName, int]):
     def free(self) -> None:
         """Let go of the request's body: nothing is asked after the commit."""
         self._body = b""
-        self._backends = {name: self._backends[name] for name in self._known}
+        self._backends = {name: self._backends[name] for name in self._known} if self._known else {}
 
     def __iter__(self) -> Iterator[BackendName]:
         return iter(self._backends)

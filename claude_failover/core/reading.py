@@ -169,8 +169,8 @@ def relay(attempt: Attempt, data: bytes, now: Instant) -> tuple[bytes, Broken | 
 
 
 def _ends(event: AnswerEvent) -> bool:
-    """Whether *event* ends an answer that has begun; a malformed one that goes out as it came is the client's."""
-    return event.type in BREAKS and not (event.type == "malformed" and event.raw)
+    """Whether bad news end an answer that has begun; a malformed event that goes out as it came is the client's."""
+    return not (event.type == "malformed" and event.raw)
 
 
 def _note(attempt: Attempt, events: list[AnswerEvent], now: Instant) -> tuple[int, Broken | None]:
@@ -180,7 +180,7 @@ def _note(attempt: Attempt, events: list[AnswerEvent], now: Instant) -> tuple[in
         How many of them are the answer's, and what broke it there. After ``message_stop`` nothing can.
     """
     for index, event in enumerate(events):
-        if _ends(event):
+        if event.type in BREAKS and _ends(event):
             return index, None if attempt.stopped else Broken(verdict_of(attempt, event, now), event.raw)
         attempt.usage.event(event.type, event.data)
         attempt.stopped |= event.type == "message_stop"

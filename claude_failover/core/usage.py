@@ -214,16 +214,15 @@ class UsageCounter:
             self._geo_us = True
         if usage.speed == "fast":
             self._fast = True
-        self._take_iterations(usage.iterations)
+        if isinstance(usage.iterations, list):
+            self._take_iterations(usage.iterations)
 
-    def _take_iterations(self, iterations: Any) -> None:
+    def _take_iterations(self, iterations: list[Any]) -> None:
         """Server-side compaction is billed, but is not part of the top-level counts.
 
         Source: platform.claude.com/docs/en/build-with-claude/compaction: "The top-level input_tokens and
         output_tokens do not include compaction iteration usage". Each list is the whole list so far.
         """
-        if not isinstance(iterations, list):
-            return
         total: dict[str, int] = {}
         for entry in iterations:
             if not isinstance(entry, dict) or entry.get("type") != "compaction":
