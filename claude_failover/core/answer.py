@@ -121,8 +121,8 @@ class SseReader:
 
     def __init__(self) -> None:
         self._splitter = sse.Splitter()
-        self._scanner = sse.Scanner(_kind_of, NOTABLE, _WITHHELD)
-        self._committed = False
+        self._scanner: sse.Scanner | None = None
+        """From the commit on."""
         self._dead = False
         self._stopped = False
 
@@ -132,8 +132,8 @@ class SseReader:
         if self._dead:
             return events
         self._splitter.put(data)
-        while (block := self._splitter.next()) is not None:
-            event = _checked(sse.parse(block))
+        while (found := self._splitter.event()) is not None:
+            event = _checked(found)
             events.append(event)
             if event.type == MALFORMED or event.type in until:
                 self._dead = event.type == MALFORMED
@@ -146,7 +146,6 @@ class SseReader:
 
     def commit(self) -> bytes:
         """See :meth:`AnswerReader.commit`."""
-        self._committed = True
         self._dead = self._splitter.overflow
         self._scanner = sse.Scanner(_kind_of, NOTABLE, _WITHHELD, self._splitter.pending, _UNREAD)
         # What followed the last event of feed was not read yet: the next relay does.
@@ -154,11 +153,13 @@ class SseReader:
 
     def relay(self, data: bytes) -> tuple[bytes, list[AnswerEvent]]:
         """See :meth:`AnswerReader.relay`. A malformed event is relayed as it came, and reported."""
-        out, found = self._scanner.scan(data)
-        if not found and not self._scanner.overflow:
+        scanner = self._scanner
+        assert scanner is not None, "relaying begins with the commit"
+        out, found = scanner.scan(data)
+        if not found and not scanner.overflow:
             return out, []
         events = [_checked(event) for event in found]
-        if self._scanner.overflow and not self._dead:
+        if scanner.overflow and not self._dead:
             self._dead = True
             events.append(AnswerEvent(ERROR, b"", b"", f"an error event is longer than {sse.MAX_NOTABLE} bytes"))
         return out, events
@@ -167,12 +168,12 @@ class SseReader:
         """See :meth:`AnswerReader.end`."""
         if self._dead:
             return None
-        return sse.truncated(self._scanner.pending if self._committed else self._splitter.pending)
+        return sse.truncated((self._scanner or self._splitter).pending)
 
 
 def _checked(event: sse.ServerEvent) -> AnswerEvent:
     """Turn an SSE event into ours; one of the API's own whose data is no JSON object is malformed."""
-    kind = _kind_of(event)
+    kind = event.name or _kind_of(event)
     data = event.data or b""
     if kind in _JSON_EVENTS and _type_of(data) is None:
         return AnswerEvent(MALFORMED, event.raw, data, f"the data of a {kind} event is not a JSON object")

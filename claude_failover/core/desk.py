@@ -118,7 +118,10 @@ class Desk:
 
     def budget(self, backend: BackendName) -> RetryBudget:
         """The retry bucket of *backend*."""
-        return self.retry.setdefault(backend, RetryBudget())
+        found = self.retry.get(backend)
+        if found is None:
+            found = self.retry[backend] = RetryBudget()
+        return found
 
     def plan(self, exchange: str) -> Plan:
         """The plan of *exchange*, a new one at first."""
@@ -144,7 +147,7 @@ class Desk:
             key = (flight.spot.backend, flight.spot.model)
             self.in_flight[key] -= 1
             if not self.in_flight[key]:
-                del self.in_flight[key]
+                self.in_flight.pop(key)  # the Counter's own del is written in Python
         return flight
 
     def throttled(self, backend: BackendName, model: str, now: Monotonic) -> None:

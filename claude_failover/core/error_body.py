@@ -58,6 +58,9 @@ class Told:
         return bool(self.type or self.name)
 
 
+_NOTHING = Told()
+
+
 class _Envelope(msgspec.Struct):
     """The top level of every shape that we read; msgspec skips the rest of a body without building it."""
 
@@ -87,10 +90,15 @@ def read(body: bytes) -> Told:
     return _told(_decode(body))
 
 
-def read_success(body: bytes) -> Told:
-    """Look for an error's shape in the body of a 2xx, however long the body is."""
-    told = _told(_decode(body))
-    return told if told.says_error else Told()
+def read_success(body: bytes) -> Told | None:
+    """Look for an error's shape in the body of a 2xx, however long the body is; ``None`` if it is no JSON object."""
+    envelope = _decode(body)
+    if envelope is None:
+        return None
+    if envelope.error is envelope.aws_type is envelope.output is envelope.code is None:
+        return _NOTHING  # an answer: whatever names an error stands in one of these
+    told = _told(envelope)
+    return told if told.says_error else _NOTHING
 
 
 def exception_name(text: str) -> str:

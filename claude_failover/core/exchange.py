@@ -72,7 +72,7 @@ class Exchange:
         self.phase = Phase.WAITING
         self.request: ClientRequest | None = request
         """Freed at the commit: from then on nobody sends it again."""
-        self._telling = reply.telling_for(request)
+        self._telling = reply.telling_for(peek.said.get("user-agent", ""))
         self._peek = peek
         self._counsel = counsel
         self._paid = paid
@@ -248,7 +248,6 @@ class Exchange:
                 if broken is not None:
                     self._break(attempt, broken, now)
             case reading.Whole(body=body):
-                attempt.usage.body(body)
                 attempt.commit(now)
                 self._commit(attempt, attempt.status or 200, body, now)
                 self._succeed(attempt, now)
@@ -396,4 +395,5 @@ class Exchange:
             self._out.append(SendBody(data))
 
     def _announce(self, transitions: Iterable[Transition]) -> None:
-        self._out += [Announce(transition) for transition in transitions]
+        for transition in transitions:
+            self._out.append(Announce(transition))

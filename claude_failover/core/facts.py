@@ -59,7 +59,7 @@ class Estimates(Mapping[BackendName, int]):
     def free(self) -> None:
         """Let go of the request's body: nothing is asked after the commit."""
         self._body = b""
-        self._backends = {name: self._backends[name] for name in self._known}
+        self._backends = {name: self._backends[name] for name in self._known} if self._known else {}
 
     def __iter__(self) -> Iterator[BackendName]:
         return iter(self._backends)
@@ -81,7 +81,7 @@ def gather(request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[B
                 unservable[backend.name] = target.why
         if settings.cost_tracking.enabled and paid.get(backend.name, False) and _ours_to_spend(backend, request):
             spending.append(backend)
-    name = headers.get(request.headers, headers.FORCE)
+    name = peek.said.get(headers.FORCE)
     named = None if name is None else backend_named(settings, BackendName(name))
     return RequestFacts(
         exchange=request.id,
@@ -94,8 +94,8 @@ def gather(request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[B
         stays=peek.stays if peek.valid else "not a Messages request",
         unservable=unservable,
         estimates=Estimates(spending, request.body, lambda one, bound: _worst_case(counsel, one, model, peek, bound)),
-        patience=_patience(request),
-        session_limit_nusd=session_budget(request.headers),
+        patience=_patience(peek.said.get("x-stainless-timeout")),
+        session_limit_nusd=_amount(peek.said.get(headers.BUDGET)),
     )
 
 
@@ -105,7 +105,10 @@ def session_budget(lines: Headers) -> int | None:
     Raises:
         ValueError: It is no amount of money.
     """
-    said = headers.get(lines, headers.BUDGET)
+    return _amount(headers.get(lines, headers.BUDGET))
+
+
+def _amount(said: str | None) -> int | None:
     if said is None:
         return None
     try:
@@ -139,8 +142,7 @@ def _worst_case(counsel: Counsel, backend: Backend, model: str, peek: Peek, boun
     return counsel.prices.worst_case(model, backend.kind, scope, bound.tokens, most, hour_cache=bound.hour_cache)
 
 
-def _patience(request: ClientRequest) -> Seconds:
-    said = headers.get(request.headers, "x-stainless-timeout")
+def _patience(said: str | None) -> Seconds:
     try:
         seconds = float(said) if said else CLIENT_PATIENCE
     except ValueError:

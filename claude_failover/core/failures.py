@@ -22,6 +22,7 @@ from claude_failover.core.error_body import (
     read_success,
     short,
 )
+from claude_failover.core.headers import get
 from claude_failover.core.types import Headers, Instant, Kind, Outcome, Surface, Verdict
 
 __all__ = [
@@ -61,9 +62,9 @@ def classify(kind: Kind, surface: Surface | None, status: int, headers: Headers,
         ``SUCCESS`` only for a 2xx that holds neither an error's shape nor a foreign page.
     """
     del surface  # Errors say themselves which shape they have; a proxy in between may change it.
-    index = lower(headers)
     if 200 <= status < 300:
-        return _judge_success(kind, status, index, body, now)
+        return _judge_success(kind, status, headers, body, now)
+    index = lower(headers)
     told = read(body)
     if kind is Kind.ANTHROPIC:
         return anthropic_errors.classify(status, index, told, now)
@@ -140,19 +141,23 @@ def present(
     return bedrock_errors.present(status, index, _named(index, read(body)), verdict)
 
 
-def _judge_success(kind: Kind, status: int, headers: Mapping[str, str], body: bytes, now: Instant) -> Verdict:
+def _judge_success(kind: Kind, status: int, headers: Headers, body: bytes, now: Instant) -> Verdict:
     """Look twice at a 2xx: an error's body, a coral body, a portal's login page are no answers."""
-    media = headers.get("content-type", "").split(";", 1)[0].strip().lower()
+    media = (get(headers, "content-type") or "").split(";", 1)[0].strip().lower()
     if media == "text/html":
         return Verdict(Outcome.MALFORMED, f"HTTP {status} with a web page instead of an answer")
     if not body or media in {"text/event-stream", "application/vnd.amazon.eventstream"}:
         return Verdict(Outcome.SUCCESS)
-    told = _named(headers, read_success(body))
-    if told.says_error:
-        if kind is Kind.BEDROCK:
-            return bedrock_errors.classify(_EVENT_STATUS, headers, told, now)
-        return anthropic_errors.classify_event(told)
-    if media in {"", "application/json"} and not is_json(body):
+    found = read_success(body)
+    name = get(headers, "x-amzn-errortype")
+    if name or (found is not None and found.says_error):
+        index = lower(headers)
+        told = _named(index, found or Told())
+        if told.says_error:
+            if kind is Kind.BEDROCK:
+                return bedrock_errors.classify(_EVENT_STATUS, index, told, now)
+            return anthropic_errors.classify_event(told)
+    if media in {"", "application/json"} and found is None:
         return Verdict(Outcome.MALFORMED, f"HTTP {status} with a body that is not JSON")
     return Verdict(Outcome.SUCCESS)
 

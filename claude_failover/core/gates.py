@@ -182,7 +182,7 @@ class Gates:
         """
         cooling = self.cooldowns.gating(spot.backend, spot.model, spot.family)
         breaker = self._breaker(spot)
-        held = self.cooldowns.hold(cooling)
+        held = self.cooldowns.hold(cooling) if cooling else ()
         if anyway:
             free = [gate for gate in cooling if not gate.held(now)]
             self.cooldowns.take(free, owner, now)
@@ -190,7 +190,8 @@ class Gates:
         was_closed = breaker.state is State.CLOSED
         grant, changes = breaker.acquire(owner, now.monotonic)
         assert grant is not None, "enter() is only called where look() passes"
-        self.cooldowns.take(cooling, owner, now)
+        if cooling:
+            self.cooldowns.take(cooling, owner, now)
         probe = bool(cooling) or not was_closed
         return Entry(owner, grant, held, probe), self._told(spot, changes, now)
 
@@ -241,7 +242,8 @@ class Gates:
             pause: It failed: keep the next probe of a cooldown away for a moment.
             breaker: False while :meth:`weigh` keeps the breaker's place.
         """
-        self.cooldowns.released(entry.held, entry.owner, now, pause=pause)
+        if entry.held:
+            self.cooldowns.released(entry.held, entry.owner, now, pause=pause)
         if breaker:
             self._breaker(spot).release(entry.grant)
 
@@ -354,6 +356,8 @@ class Gates:
         return Look(gate, wait, Epoch(now.wall + rest), Seconds(rules.max_wait), Reason.BREAKER, why)
 
     def _told(self, spot: Spot, changes: list[Change], now: Instant) -> list[Transition]:
+        if not changes:
+            return []
         return [
             Transition(
                 TransitionKind.BREAKER_CHANGED,

@@ -34,8 +34,6 @@ HOP_BY_HOP: Final = frozenset(
 )
 """RFC 9110 section 7.6.1 and its predecessors; what ``Connection`` names comes on top."""
 
-_CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
-
 _NOT_TO_PRIMARY: Final = HOP_BY_HOP | {"host", "accept-encoding", "content-length", "expect"}
 _NOT_TO_CLIENT: Final = HOP_BY_HOP | {"content-length"}
 
@@ -52,18 +50,22 @@ def get(headers: Headers, name: str) -> str | None:
 
 def brings_credential(headers: Headers) -> bool:
     """Whether the request carries an Anthropic credential of its own; it is not looked at."""
-    return any(get(headers, name) is not None for name in _CREDENTIALS)
+    return get(headers, "authorization") is not None or get(headers, "x-api-key") is not None
 
 
 def _passing(headers: Headers, dropped: frozenset[str]) -> list[tuple[str, str]]:
     """The lines that are neither *dropped*, nor named by ``Connection``, nor ours."""
-    names = [key.lower() for key, _ in headers]
-    if "connection" in names:
-        told = [value for (_, value), name in zip(headers, names, strict=True) if name == "connection"]
-        dropped |= {token.strip().lower() for value in told for token in value.split(",")}
-    return [
-        line for line, name in zip(headers, names, strict=True) if name not in dropped and not name.startswith(OURS)
-    ]
+    kept: list[tuple[str, str]] = []
+    named: set[str] = set()
+    for line in headers:
+        name = line[0].lower()
+        if name in dropped:
+            if name == "connection":
+                named.update(token.strip().lower() for token in line[1].split(","))
+        elif not name.startswith(OURS):
+            kept.append(line)
+    # Nearly always it says keep-alive, which is dropped anyway.
+    return kept if named <= dropped else [line for line in kept if line[0].lower() not in named]
 
 
 def to_primary(headers: Headers) -> Headers:

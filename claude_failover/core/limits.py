@@ -71,7 +71,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 def family_of(model: str) -> str | None:
     """The model family that plan limits speak of (claude.md 3.3)."""
-    return next((family for family in FAMILIES if family in model), None)
+    for family in FAMILIES:
+        if family in model:
+            return family
+    return None
 
 
 @dataclass(frozen=True, slots=True)

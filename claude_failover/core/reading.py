@@ -169,8 +169,8 @@ def relay(attempt: Attempt, data: bytes, now: Instant) -> tuple[bytes, Broken | 
 
 
 def _ends(event: AnswerEvent) -> bool:
-    """Whether *event* ends an answer that has begun; a malformed one that goes out as it came is the client's."""
-    return event.type in BREAKS and not (event.type == "malformed" and event.raw)
+    """Whether bad news end an answer that has begun; a malformed event that goes out as it came is the client's."""
+    return not (event.type == "malformed" and event.raw)
 
 
 def _note(attempt: Attempt, events: list[AnswerEvent], now: Instant) -> tuple[int, Broken | None]:
@@ -180,7 +180,7 @@ def _note(attempt: Attempt, events: list[AnswerEvent], now: Instant) -> tuple[in
         How many of them are the answer's, and what broke it there. After ``message_stop`` nothing can.
     """
     for index, event in enumerate(events):
-        if _ends(event):
+        if event.type in BREAKS and _ends(event):
             return index, None if attempt.stopped else Broken(verdict_of(attempt, event, now), event.raw)
         attempt.usage.event(event.type, event.data)
         attempt.stopped |= event.type == "message_stop"
@@ -223,6 +223,7 @@ def judge(attempt: Attempt, failure: Failure | None, now: Instant, *, streaming:
         # A 200 that is no stream: something on the way rewrote it. Relaying it as an answer would
         # make the client repeat the turn without streaming, billed twice (bedrock.md 3).
         return Failed(Verdict(Outcome.MALFORMED, "the answer is not a stream"))
-    if not failures.is_json(body):
+    # What counts the tokens reads all of it anyway: only a body that it cannot read need be looked at once more.
+    if not attempt.usage.body(body) and not failures.is_json(body):
         return Failed(Verdict(Outcome.CUT, "the body is not one JSON object"))
     return Whole(body)

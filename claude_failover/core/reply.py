@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import Final
 
 from claude_failover.core import error_body, failures, headers
-from claude_failover.core.commands import ClientRequest
 from claude_failover.core.counsel import Counsel, ErrorAnswer
 from claude_failover.core.decision import REFUSED_ONLY_THERE
 from claude_failover.core.members import at_hand
@@ -44,14 +43,13 @@ class Telling(StrEnum):
     """An SSE ``error`` event, then a proper end of the response."""
 
 
-def telling_for(client: ClientRequest) -> Telling:
-    """Choose what loses the user least, by client; measured, see docs/after-the-commit.md.
+def telling_for(agent: str) -> Telling:
+    """Choose what loses the user least, by the client's ``user-agent``; measured, see docs/after-the-commit.md.
 
     Claude Code 2.1.330 repeats the turn as a stream after an aborted connection, and as one whole
     answer, in front of a still screen, after an error event; 2.1.197 makes no difference. Other
     clients (the SDKs) raise a typed error on the event and only a transport error on the abort.
     """
-    agent = headers.get(client.headers, "user-agent") or ""
     return Telling.ABORT if agent.startswith("claude-cli/") else Telling.ERROR_EVENT
 
 

@@ -72,8 +72,9 @@ def _pays_extra(desk: Desk, name: BackendName, now: Instant) -> bool:
 
 
 def _for_conversation(desk: Desk, facts: RequestFacts, base: tuple[BackendName, ...], now: Instant) -> Route:
-    avoids = desk.conversations.avoids(facts.conversation, now.monotonic)
-    home = desk.conversations.home(facts.conversation, now.monotonic)
+    conversation = facts.conversation
+    avoids = desk.conversations.avoids(conversation, now.monotonic)
+    home = desk.conversations.home(conversation, now.monotonic)
     stays = facts.in_tool_loop or not desk.settings.cost_tracking.prefer_primary
     if home not in base or home == avoids or not stays:
         home = None
@@ -81,5 +82,7 @@ def _for_conversation(desk: Desk, facts: RequestFacts, base: tuple[BackendName, 
         avoids = None
     if home is None and avoids is None:
         return Route(base, base)
+    if avoids is None and home == base[0]:
+        return Route(base, base, home=home)  # at home where everybody goes first: nothing to sort
     order = tuple(sorted(base, key=lambda name: (name == avoids, name != home)))
     return Route(order, base, home=home, avoids=avoids)

@@ -116,15 +116,16 @@ class UsageCounter:
         if event.metrics is not None:
             self._take_metrics(event.metrics)
 
-    def body(self, data: bytes) -> None:
-        """Take a complete answer that was not streamed."""
+    def body(self, data: bytes) -> bool:
+        """Take a complete answer that was not streamed; false if it cannot be read."""
         try:
             message = _BODY.decode(data)
         except _UNREADABLE:
-            return
+            return False
         if message.usage is not None:
             self._stopped = True
         self._message(message)
+        return True
 
     def seen(self, bytes_of_text: int) -> None:
         """Count bytes of the model's text, thinking or tool input: the floor if the stream is cut."""
@@ -213,16 +214,15 @@ class UsageCounter:
             self._geo_us = True
         if usage.speed == "fast":
             self._fast = True
-        self._take_iterations(usage.iterations)
+        if isinstance(usage.iterations, list):
+            self._take_iterations(usage.iterations)
 
-    def _take_iterations(self, iterations: Any) -> None:
+    def _take_iterations(self, iterations: list[Any]) -> None:
         """Server-side compaction is billed, but is not part of the top-level counts.
 
         Source: platform.claude.com/docs/en/build-with-claude/compaction: "The top-level input_tokens and
         output_tokens do not include compaction iteration usage". Each list is the whole list so far.
         """
-        if not isinstance(iterations, list):
-            return
         total: dict[str, int] = {}
         for entry in iterations:
             if not isinstance(entry, dict) or entry.get("type") != "compaction":
@@ -270,6 +270,7 @@ def _count(value: Any) -> int | None:
 
 
 def _raise_to(counts: dict[str, int], field: str, value: Any) -> None:
-    count = None if value is None else _count(value)
-    if count is not None:
-        counts[field] = max(counts.get(field, 0), count)
+    # Nearly all are absent or plain numbers; a dozen of them come with every answer.
+    count = value if value is None or (type(value) is int and 0 <= value <= MAX_COUNT) else _count(value)
+    if count is not None and count > counts.get(field, -1):
+        counts[field] = count

@@ -10,8 +10,9 @@ import base64
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
+
+from msgspec import structs
 
 from claude_failover.clock import FakeClock
 from claude_failover.config_load import parse
@@ -110,7 +111,7 @@ def peeked(data: bytes) -> None:
     """A request's body: what is read of it is there, and what must not leave the primary does not."""
     seen = peek(ClientRequest("cfr_1", "/v1/messages", (), data))
     padded = peek(ClientRequest("cfr_1", "/v1/messages", (), b" \r\n\t" + data + b"\n"))
-    assert padded == replace(seen, prompt_bytes=len(data) + 5)
+    assert padded == structs.replace(seen, prompt_bytes=len(data) + 5)
     loaded = _loaded(data)
     if not seen.valid:
         assert seen.stays is not None

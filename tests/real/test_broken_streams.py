@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from claude_failover.core.commands import ClientRequest
 from claude_failover.core.reply import Telling, telling_for
 from tests.real.broken_streams import PLACES, Then, Way, documented, measure_all
 from tests.real.clients import NEWEST, ClaudeCode
@@ -38,6 +37,5 @@ def test_what_we_do_is_what_the_measurement_favours() -> None:
     for place in PLACES:
         aborted, event = (written[NEWEST, place, str(way)] for way in (Way.ABORT, Way.EVENT))
         assert aborted == event or place in FINISHED or (aborted, event) == (Then.REPEATS, Then.REPEATS_WHOLE)
-    agent = (("user-agent", f"claude-cli/{NEWEST} (external, cli)"),)
-    assert telling_for(ClientRequest("cfr_1", "/v1/messages", agent, b"")) is Telling.ABORT
-    assert telling_for(ClientRequest("cfr_1", "/v1/messages", (), b"")) is Telling.ERROR_EVENT
+    assert telling_for(f"claude-cli/{NEWEST} (external, cli)") is Telling.ABORT
+    assert telling_for("") is Telling.ERROR_EVENT

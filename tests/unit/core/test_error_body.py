@@ -85,6 +85,20 @@ def test_an_error_in_a_success_is_found_however_long_the_body() -> None:
     assert read_success(body) == Told("overloaded_error", message="Overloaded")
 
 
+def test_a_success_that_is_no_object_is_told_from_one_that_says_nothing() -> None:
+    assert read_success(b"<html>") is None
+    assert read_success(b"[]") is None
+    assert read_success(b"{}") == Told()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"error":{}}', b'{"__type":""}', b'{"code":7}', b'{"Output":{"message":"hm"}}'],
+)
+def test_where_an_error_could_stand_and_none_does_a_success_is_one(body: bytes) -> None:
+    assert read_success(body) == Told()
+
+
 def test_an_object_is_json_and_a_page_is_not() -> None:
     assert is_json(b'{"a":1}')
     assert not is_json(b"<html>")

@@ -58,6 +58,8 @@ SUCCESS_ROWS = [
     (Kind.BEDROCK, JSON, b'{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}',
      Outcome.REPAIRABLE),
     (Kind.BEDROCK, (*JSON, ("x-amzn-errortype", "ServiceUnavailableException")), b"{}", Outcome.OVERLOADED),
+    (Kind.BEDROCK, (*JSON, ("x-amzn-errortype", "ServiceUnavailableException")), b"<html>", Outcome.OVERLOADED),
+    (Kind.BEDROCK, (*JSON, ("x-amzn-errortype", " ")), b"{}", Outcome.SUCCESS),
 ]  # fmt: skip
 
 

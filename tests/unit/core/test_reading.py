@@ -264,6 +264,20 @@ def test_a_whole_answer_is_judged_when_it_is_complete() -> None:
     assert outcome(end(attempt, Failure.CUT, streaming=False)) is Outcome.CUT
 
 
+def test_a_whole_answer_is_counted_when_it_is_judged() -> None:
+    attempt = headed(200, JSON, streaming=False)
+    take(attempt, WHOLE, streaming=False)
+    end(attempt, streaming=False)
+    assert (attempt.usage.usage.input, attempt.usage.usage.output) == (10, 20)
+
+
+def test_a_whole_answer_whose_tokens_cannot_be_read_is_an_answer() -> None:
+    odd = b'{"type":"message","content":[],"usage":"many"}'
+    attempt = headed(200, JSON, streaming=False)
+    take(attempt, odd, streaming=False)
+    assert end(attempt, streaming=False) == Whole(odd)
+
+
 def test_a_whole_answer_that_never_ends_is_none() -> None:
     attempt = headed(200, JSON, streaming=False)
     attempt.body_bytes = reading.WHOLE_BODY_MAX

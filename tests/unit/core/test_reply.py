@@ -8,7 +8,6 @@ import pytest
 from msgspec.structs import replace
 
 from claude_failover.core import reply
-from claude_failover.core.commands import ClientRequest
 from claude_failover.core.counsel import ErrorAnswer
 from claude_failover.core.decision import RequestFacts, Stop, Try
 from claude_failover.core.reply import Chosen, Telling
@@ -84,12 +83,11 @@ def told(chosen: Chosen) -> dict[str, str]:
     [
         ("claude-cli/2.1.330 (external, cli)", Telling.ABORT),
         ("Anthropic/Python 2.12.0", Telling.ERROR_EVENT),
-        (None, Telling.ERROR_EVENT),
+        ("", Telling.ERROR_EVENT),
     ],
 )
-def test_how_a_broken_stream_is_told_depends_on_the_client(agent: str | None, telling: Telling) -> None:
-    lines = () if agent is None else (("User-Agent", agent),)
-    assert reply.telling_for(ClientRequest("x", "/", lines, b"")) is telling
+def test_how_a_broken_stream_is_told_depends_on_the_client(agent: str, telling: Telling) -> None:
+    assert reply.telling_for(agent) is telling
 
 
 def test_our_own_lines_say_who_answered_and_why() -> None:

@@ -38,6 +38,25 @@ def test_the_plain_fields_are_read() -> None:
     )
 
 
+def test_the_lines_that_are_asked_for_are_kept_and_no_credential() -> None:
+    lines = (
+        ("User-Agent", "claude-cli/2.1.330"),
+        ("user-agent", "another"),
+        ("Authorization", "Bearer made-up-and-worth-nothing"),
+        ("x-api-key", "made-up-and-worth-nothing"),
+        ("X-Claude-Failover-Force", "b" * 300),
+        ("x-claude-code-session-id", "s" * 300),
+        ("accept", "*/*"),
+    )
+    said = {
+        "user-agent": "claude-cli/2.1.330",
+        "x-claude-failover-force": "b" * 300,
+        "x-claude-code-session-id": "s" * 200,
+    }
+    assert look(b"{}", *lines).said == said
+    assert look(b"no JSON", *lines).said == said
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"null", b"[]", b'"text"', b"{", b'{"a":1}x', b"\xff", b"[" * 100_000, b'{"messages":' + b"[" * 100_000],

@@ -108,6 +108,13 @@ def test_with_prefer_primary_off_a_conversation_stays_in_any_case() -> None:
     assert w.find(session="s").order == (EU, CLAUDE, BEDROCK)
 
 
+def test_a_conversation_at_home_at_the_first_backend_goes_the_usual_way() -> None:
+    w = World()
+    w.desk.conversations.answered(("s", ""), CLAUDE, w.clock.now().monotonic)
+    route = w.find(session="s", in_tool_loop=True)
+    assert (route.order, route.base, route.home) == (ALL, ALL, CLAUDE)
+
+
 def test_a_home_that_cannot_serve_is_no_home() -> None:
     w = World()
     w.desk.conversations.answered(("s", ""), EU, w.clock.now().monotonic)

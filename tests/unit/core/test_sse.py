@@ -67,6 +67,20 @@ def test_an_event_longer_than_the_limit_ends_the_splitter() -> None:
     assert splitter.feed(b"data: 1\n\n") == []
 
 
+def test_an_event_is_read_as_its_block_is() -> None:
+    splitter = Splitter(limit=60)
+    splitter.put(START + b": a comment\n\n" + PING + b"event: p")
+    assert splitter.event() == ServerEvent(START, "message_start", b'{"a":1}')
+    assert splitter.event() == ServerEvent(b": a comment\n\n")
+    assert splitter.event() == ServerEvent(PING, "ping", b"{}")
+    assert splitter.event() is None
+    assert splitter.pending == b"event: p"
+    splitter.put(b"ing\ndata: " + b"1" * 60 + b"\n\n" + PING)
+    assert splitter.event() is None, "longer than the limit"
+    assert splitter.overflow
+    assert splitter.event() is None
+
+
 def test_an_event_that_grows_past_the_limit_ends_the_splitter_before_its_end_comes() -> None:
     splitter = Splitter(limit=12)
     assert splitter.feed(b"data: 1234567") == []

@@ -53,6 +53,22 @@ def test_any_cut_gives_the_same_events_and_loses_no_byte(data: bytes, places: li
     assert b"".join(found) + pending == data
 
 
+usual = st.lists(st.one_of(block(), st.builds(render, names.filter(bool), noise)), max_size=8).map(b"".join)
+
+
+@given(st.one_of(streams, noise, usual), cuts, st.sampled_from([20, 1 << 20]))
+@settings(max_examples=300)
+def test_an_event_read_at_once_is_the_one_that_reading_its_block_gives(
+    data: bytes, places: list[int], limit: int
+) -> None:
+    slow, quick = Splitter(limit), Splitter(limit)
+    for piece in pieces(data, places):
+        quick.put(piece)
+        events = list(iter(quick.event, None))
+        assert events == [parse(block) for block in slow.feed(piece)]
+        assert (quick.overflow, quick.pending) == (slow.overflow, slow.pending)
+
+
 @given(names.filter(bool), st.binary(max_size=50))
 @settings(max_examples=200)
 def test_what_is_rendered_is_one_event_that_reads_the_same(name: str, data: bytes) -> None:
