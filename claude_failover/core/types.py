@@ -323,6 +323,10 @@ class ExchangeRecord(msgspec.Struct, frozen=True):
     request_class: str | None
     failed_over: bool
 
+    def busier(self, by: float) -> ExchangeRecord:
+        """The same with *by* seconds more of overhead."""
+        return msgspec.structs.replace(self, overhead=Seconds(self.overhead + by))
+
 
 @at_hand
 class TransitionKind(StrEnum):

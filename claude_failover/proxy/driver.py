@@ -13,7 +13,6 @@ from itertools import chain
 from typing import Final, Protocol, TypeVar
 
 from aiohttp import web
-from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from claude_failover.clock import Clock
@@ -37,7 +36,7 @@ from claude_failover.core.commands import (
     Wakeup,
 )
 from claude_failover.core.exchange import Exchange
-from claude_failover.core.types import AttemptRecord, BackendName, ExchangeRecord, Headers, Seconds, Transition
+from claude_failover.core.types import AttemptRecord, BackendName, ExchangeRecord, Headers, Transition
 from claude_failover.upstream import Attempt, Upstream
 
 WRITE_STALL: Final = 120.0
@@ -348,7 +347,7 @@ class Driver:
             case Conclude(record=record):
                 self._concluded = True
                 # The exchange's time stands still while it decides and translates; to it that is the backend's.
-                self._books.conclude(replace(record, overhead=Seconds(record.overhead + self._busy)))
+                self._books.conclude(record.busier(self._busy))
             case _:
                 pass  # about a client or an attempt that is no more
 

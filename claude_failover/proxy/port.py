@@ -46,7 +46,6 @@ MAX_EXCHANGES: Final = 4096
 NAMES: Final = 64
 """Names of requests made at once."""
 
-
 OTHER_USER: Final = Refused(
     403, "permission_error", "requests of another user of this machine are not served (listen.other_users)", "uid"
 )

@@ -195,6 +195,8 @@ class Line(asyncio.Protocol):
     def _fail(self, error: BaseException) -> None:
         if self._error is None and not self._ended:
             self._error = error
+        if not self._answered:
+            self._parts.clear()  # an interim response's, which has no body
         self._let_go(keep=False)
         self._wake()
 

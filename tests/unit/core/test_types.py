@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from claude_failover.core.types import Outcome, Usage, Verdict
+from tests.control_fakes import sample_story
 
 TOLD = {Outcome.PLAN_LIMIT, Outcome.FAMILY_LIMIT, Outcome.THROTTLED, Outcome.BILLING}
 
@@ -37,3 +40,10 @@ def test_a_prompt_is_everything_that_was_read_and_nothing_that_was_written() -> 
 def test_a_verdict_concerns_its_request_unless_it_says_more() -> None:
     verdict = Verdict(Outcome.SUCCESS)
     assert (verdict.scope, verdict.until, verdict.family) == ("request", None, None)
+
+
+def test_time_of_our_own_is_added_to_a_record_that_stays_the_same_otherwise() -> None:
+    story = sample_story()
+    busier = story.busier(0.25)
+    assert busier.overhead == 0.254
+    assert structs.replace(busier, overhead=story.overhead) == story
