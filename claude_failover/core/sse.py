@@ -136,7 +136,8 @@ class Splitter:
 
     def event(self) -> ServerEvent | None:
         """The next whole event, read; ``None`` as :meth:`next` says it."""
-        event = None if self.overflow else _plain(self._buffer, self._start)
+        # One that comes in pieces is not gone over again with each: next() remembers how far it has looked.
+        event = None if self.overflow or self._searched else _plain(self._buffer, self._start)
         if event is not None and len(event.raw) <= self._limit:
             self._searched = 0
             self._start += len(event.raw)
