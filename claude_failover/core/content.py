@@ -50,7 +50,9 @@ Message = dict[str, Any]
 def unsupported(draft: Draft) -> str | None:
     """Name a block that Bedrock cannot serve and that cannot be left out; ``None`` if all can stay."""
     for message in dicts(draft.body.get("messages")):
-        if found := _unsupported_in(message.get("content"), draft):
+        content = message.get("content")
+        # Most turns of a long conversation are plain text: not even a call for those.
+        if isinstance(content, list) and (found := _unsupported_in(content, draft)):
             return found
     return _unsupported_in(draft.body.get("system"), draft)
 
@@ -115,14 +117,13 @@ class _Turns:
 
     def append(self, message: Any) -> None:
         """Add a message; into the one before it if only our change put them side by side."""
-        last = self._turns[-1] if self._turns else None
-        role = role_of(message)
-        if self.join_next and isinstance(last, dict) and role in ("user", "assistant") and role_of(last) == role:
+        last = self._turns[-1] if self.join_next and self._turns else None
+        self.join_next = False
+        if isinstance(last, dict) and role_of(message) in ("user", "assistant") and role_of(last) == role_of(message):
             last["content"] = [*as_blocks(last.get("content")), *as_blocks(message.get("content"))]
         else:
             self._turns.append(message)
-        self.join_next = False
-        if self._waiting and role == "user":
+        if self._waiting and role_of(message) == "user":
             self._flush()
 
     def insert_as_user(self, message: Message) -> None:

@@ -105,10 +105,17 @@ def _refused(draft: Draft) -> str | None:
         return "the model takes no forced tool_choice"
     if not draft.caps.sampling and any(name in draft.body for name in fields.SAMPLING):
         return "the model takes no temperature, top_p or top_k"
-    spoken = [role_of(message) for message in dicts(draft.body.get("messages")) if role_of(message) != "system"]
-    if not draft.caps.prefill and spoken[-1:] == ["assistant"]:
+    if not draft.caps.prefill and _last_speaker(draft.body.get("messages")) == "assistant":
         return "the model takes no last message of the assistant's"
     return None
+
+
+def _last_speaker(messages: object) -> str:
+    for message in reversed(dicts(messages)):
+        role = role_of(message)
+        if role != "system":
+            return role
+    return ""
 
 
 def _rewrite(draft: Draft, backend: Backend) -> None:
