@@ -58,6 +58,16 @@ class _Outcome:
     """Why the new pair could not be stored."""
 
 
+@dataclass(slots=True)
+class _Reading:
+    """The box being read, for all who want to know now."""
+
+    future: asyncio.Future[dict[str, Entry | None]]
+    mark: tuple[object, ...]
+    """The box's, and how many refreshes had ended, when it began: what it finds may be older than later ones."""
+    refreshes: int
+
+
 class KeptTokens:
     """What is kept under ``anthropic`` and ``bedrock``.
 
@@ -74,7 +84,7 @@ class KeptTokens:
         self._mark: tuple[object, ...] | None = None
         self._entries: dict[str, Entry | None] = {}
         self._where = ""
-        self._reading: asyncio.Future[dict[str, Entry | None]] | None = None
+        self._reading: _Reading | None = None
         self._refreshing: asyncio.Future[_Outcome] | None = None
         self._failed: RefreshFailed | None = None
         self._again_at = float("-inf")
@@ -136,24 +146,24 @@ class KeptTokens:
             return
         if (mark == self._mark and not again) or (self._unsaved and mark == self._mark):
             return
-        refreshes = self._refreshes
-        if self._reading is None:
-            self._reading = in_thread(self._read_all, "keyring")
         reading = self._reading
+        if reading is None or (reading.mark, reading.refreshes) != (mark, self._refreshes):
+            reading = self._reading = _Reading(in_thread(self._read_all, "keyring"), mark, self._refreshes)
         try:
             async with asyncio.timeout(READ_LIMIT):
-                found = await asyncio.shield(reading)
+                found = await asyncio.shield(reading.future)
         except TimeoutError as error:
             raise CredentialError(
                 f"the keyring did not answer within {READ_LIMIT:.0f} s", hint="unlock it, or " + SET_HINT
             ) from error
         finally:
-            if reading.done():
+            if reading.future.done() and self._reading is reading:
                 self._reading = None
+        if reading.refreshes != self._refreshes:
+            return  # a refresh that ended meanwhile knows better
         if mark != self._mark:
             self._failed, self._again_at, self._pause, self._unsaved = None, float("-inf"), FIRST_PAUSE, ""
-        if refreshes == self._refreshes:  # else what was read may be older than what we have
-            self._entries, self._mark = found, mark
+        self._entries, self._mark = found, mark
 
     def _read_all(self) -> dict[str, Entry | None]:
         self._where = self._box.where(ANTHROPIC)

@@ -35,11 +35,16 @@ class Keyring(FileVault):
         super().__init__(path)
         self.read_only = False
         self.gate: threading.Event | None = None
+        self.slow: list[threading.Event] = []
+        """Whoever reads next has read already, but says so only when it is told to."""
 
     def get(self, item: str) -> str | None:
         if self.gate is not None:
             self.gate.wait(5)
-        return super().get(item)
+        found = super().get(item)
+        if self.slow:
+            self.slow.pop().wait(5)
+        return found
 
     def set(self, item: str, value: str) -> None:
         if self.read_only:
@@ -318,6 +323,27 @@ async def test_a_token_that_another_process_replaced_is_found_when_the_old_one_i
     assert await value(kept) == FIRST
     assert await value(kept, refresh=True) == "sk-ant-oat01-worth-nothing-of-the-other"
     assert endpoint.requests == []
+
+
+async def test_what_was_read_before_a_refresh_does_not_come_back_after_it(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW + 3600), KEYRING)
+    kept = tokens(made, clock, endpoint)
+    assert await value(kept) == FIRST
+    read = threading.Event()
+    keyring.slow = [read]
+    async with asyncio.TaskGroup() as tasks:
+        before = tasks.create_task(value(kept, refresh=True))
+        await until(lambda: not keyring.slow)
+        clock.advance(3600 - 100)
+        assert await value(kept) == FIRST
+        await until(lambda: (token := kept.last()) is not None and token.secret.reveal() != FIRST)
+        after = tasks.create_task(value(kept, refresh=True))
+        await asyncio.sleep(0)
+        read.set()
+    assert FIRST not in {before.result(), after.result(), await value(kept)}
 
 
 async def test_a_keyring_that_nobody_unlocks_is_given_up_and_asked_again(
