@@ -36,7 +36,10 @@ class Idle:
         return len(self._waiting)
 
     def put(self, connection: Any) -> None:
-        """Keep a connection whose last response has been read to its end."""
+        """Keep a connection whose last response has been read to its end; close it if nobody will want it."""
+        if self._limit <= 0:
+            connection.close()
+            return
         loop = asyncio.get_running_loop()
         self._waiting.append((connection, loop.time()))
         if len(self._waiting) > self._limit:
@@ -64,7 +67,8 @@ class Idle:
         self._sweep = loop.call_at(self._waiting[0][1] + self._keep, self._close_old) if self._waiting else None
 
     def close(self) -> None:
-        """Close them all."""
+        """Close them all, and those that come later."""
+        self._limit = 0
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None

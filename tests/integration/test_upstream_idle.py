@@ -91,6 +91,17 @@ async def test_of_too_many_the_one_that_waited_longest_is_closed() -> None:
         assert len(idle) == 0
 
 
+async def test_one_that_comes_back_after_the_end_is_closed() -> None:
+    server = Server()
+    async with connections(server, 1) as (one,):
+        await server.until(1)
+        idle = Idle()
+        idle.close()
+        idle.put(one)
+        await server.until(0)
+        assert idle.take() is None
+
+
 async def test_after_a_while_they_are_closed_each_at_its_time() -> None:
     server = Server()
     async with connections(server, 2) as (one, two):
