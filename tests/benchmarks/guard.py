@@ -22,10 +22,10 @@ from tests.benchmarks.imports import imported
 from tests.benchmarks.measure import load, table
 
 LIMITS: Final[Mapping[str, float]] = {
-    "streaming, healthy": 3.6,
-    "not streaming, healthy": 4.5,
-    "streaming, failing over": 9.5,
-    "not streaming, failing over": 12.5,
+    "streaming, healthy": 3.0,
+    "not streaming, healthy": 4.1,
+    "streaming, failing over": 8.8,
+    "not streaming, failing over": 10.0,
 }
 """CPU per request, in units of the bare forwarder's for the same answer: 1.5 times what it was when this was set."""
 
