@@ -223,7 +223,7 @@ def judge(attempt: Attempt, failure: Failure | None, now: Instant, *, streaming:
         # A 200 that is no stream: something on the way rewrote it. Relaying it as an answer would
         # make the client repeat the turn without streaming, billed twice (bedrock.md 3).
         return Failed(Verdict(Outcome.MALFORMED, "the answer is not a stream"))
-    # What counts the tokens reads all of it anyway: only a body that it cannot read need be looked at once more.
-    if not attempt.usage.body(body) and not failures.is_json(body):
+    if not failures.is_json(body):
         return Failed(Verdict(Outcome.CUT, "the body is not one JSON object"))
+    attempt.usage.body(body)
     return Whole(body)

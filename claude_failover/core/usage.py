@@ -116,16 +116,15 @@ class UsageCounter:
         if event.metrics is not None:
             self._take_metrics(event.metrics)
 
-    def body(self, data: bytes) -> bool:
-        """Take a complete answer that was not streamed; false if it cannot be read."""
+    def body(self, data: bytes) -> None:
+        """Take a complete answer that was not streamed."""
         try:
             message = _BODY.decode(data)
         except _UNREADABLE:
-            return False
+            return
         if message.usage is not None:
             self._stopped = True
         self._message(message)
-        return True
 
     def seen(self, bytes_of_text: int) -> None:
         """Count bytes of the model's text, thinking or tool input: the floor if the stream is cut."""

@@ -66,6 +66,7 @@ class _Reading:
     mark: tuple[object, ...]
     """The box's, and how many refreshes had ended, when it began: what it finds may be older than later ones."""
     refreshes: int
+    number: int
 
 
 class KeptTokens:
@@ -85,6 +86,8 @@ class KeptTokens:
         self._entries: dict[str, Entry | None] = {}
         self._where = ""
         self._reading: _Reading | None = None
+        self._readings = 0
+        self._taken = 0
         self._refreshing: asyncio.Future[_Outcome] | None = None
         self._failed: RefreshFailed | None = None
         self._again_at = float("-inf")
@@ -148,7 +151,9 @@ class KeptTokens:
             return
         reading = self._reading
         if reading is None or (reading.mark, reading.refreshes) != (mark, self._refreshes):
-            reading = self._reading = _Reading(in_thread(self._read_all, "keyring"), mark, self._refreshes)
+            self._readings += 1
+            future = in_thread(self._read_all, "keyring")
+            reading = self._reading = _Reading(future, mark, self._refreshes, self._readings)
         try:
             async with asyncio.timeout(READ_LIMIT):
                 found = await asyncio.shield(reading.future)
@@ -159,8 +164,9 @@ class KeptTokens:
         finally:
             if reading.future.done() and self._reading is reading:
                 self._reading = None
-        if reading.refreshes != self._refreshes:
-            return  # a refresh that ended meanwhile knows better
+        if reading.refreshes != self._refreshes or reading.number < self._taken:
+            return  # a refresh, or a later reading, that ended meanwhile knows better
+        self._taken = reading.number
         if mark != self._mark:
             self._failed, self._again_at, self._pause, self._unsaved = None, float("-inf"), FIRST_PAUSE, ""
         self._entries, self._mark = found, mark

@@ -97,7 +97,11 @@ class Hub:
         at = self._now()
         if name in REPEATING and not self._let_through(name, fields, at):
             return
-        event = Event(next(self._seq), at, name, loudness, fields, plain_text(fields))
+        try:
+            plain = plain_text(fields)
+        except Exception:  # noqa: BLE001 - neither may fields that are none
+            plain = None
+        event = Event(next(self._seq), at, name, loudness, fields, plain)
         for sink in sinks:
             try:
                 sink(event)

@@ -148,9 +148,10 @@ class Journal:
             # Cleared before the queue is emptied: what comes after this rings again.
             self._hurry.clear()
             self._wake.clear()
-            ended = self._drain()
-            while len(self._queue) >= BATCH and not ended:
+            due = len(self._queue)
+            while due > 0 and not ended:
                 ended = self._drain()
+                due -= BATCH
             if self._queue:
                 # What came meanwhile waits for company again: under load every line would be a batch of its own.
                 self._wake.set()

@@ -72,4 +72,10 @@ def shown(event: Event, secrets: LiveSecrets = LIVE) -> Mapping[str, Value]:
     if event.plain is not None and secrets.mask(event.plain) == event.plain:
         return event.fields
     fields = {name: clean(name, value) for name, value in event.fields.items()}
-    return {name: secrets.mask(value) if isinstance(value, str) else value for name, value in fields.items()}
+    return {name: _masked(value, secrets) for name, value in fields.items()}
+
+
+def _masked(value: Value, secrets: LiveSecrets) -> Value:
+    if isinstance(value, str):
+        return secrets.mask(value)
+    return [secrets.mask(item) for item in value] if isinstance(value, list | tuple) else value

@@ -280,10 +280,7 @@ class Driver:
 
     async def _next_event(self, alarm: Alarm) -> Event:
         if self._attempt is not None and self._head is None:
-            if not self._headless:
-                return await alarm.wait(self._attempt.read())
-            event = await alarm.wait(self._attempt.head())
-            return event if isinstance(event, Wakeup) else self._heard(event)
+            return await self._told(alarm, self._attempt)
         deadline = self._exchange.deadline
         assert deadline is not None, "an exchange that is not over waits for something, but not for ever"
         timeout = max(0.0, deadline - self._clock.now().monotonic)
@@ -295,6 +292,20 @@ class Driver:
             return Wakeup()
         task, self._head = self._head, None
         return self._heard(task.result())
+
+    async def _told(self, alarm: Alarm, attempt: Attempt) -> Event:
+        """What the attempt says next."""
+        event: Event
+        if self._headless:
+            event = await alarm.wait(attempt.head())
+            if type(event) is Wakeup and attempt.ready():
+                event = await attempt.head()
+            return self._heard(event) if isinstance(event, HeadReceived | AttemptEnded) else event
+        event = await alarm.wait(attempt.read())
+        if type(event) is Wakeup and attempt.ready():
+            # It came while this process stood still, and so did the alarm: that is no silence of the backend's.
+            event = await attempt.read()
+        return event
 
     def _heard(self, event: HeadReceived | AttemptEnded) -> Event:
         self._headless = False

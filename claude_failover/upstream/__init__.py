@@ -39,6 +39,10 @@ class Attempt(Protocol):
         """
         ...
 
+    def ready(self) -> bool:
+        """Whether something has come that the next :meth:`head`, if started, or :meth:`read` gives without waiting."""
+        ...
+
     def ended(self) -> AttemptEnded | None:
         """The end, if it is known without waiting: it often comes with the last bytes."""
         ...

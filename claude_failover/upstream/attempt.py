@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 
-from claude_failover.core.commands import AttemptEnded, BodyReceived, HeadReceived
+from claude_failover.core.commands import AttemptEnded, BodyReceived, Failure, HeadReceived
 from claude_failover.core.types import Headers
 from claude_failover.upstream import faults
 from claude_failover.upstream.line import Line
@@ -41,8 +41,7 @@ class HttpAttempt:
         try:
             self._line = None if now is None else now()
         except Exception as error:  # noqa: BLE001 - as in head()
-            failure, detail = faults.before_head(error, reused=False, where=self._where)
-            self._end(AttemptEnded(self._number, failure, detail))
+            self._end(self._failed(*faults.before_head(error, reused=False, where=self._where), error))
         started = self._line is not None or self._ended is not None
         if started:
             self._send = None
@@ -55,10 +54,16 @@ class HttpAttempt:
         except Exception as error:  # noqa: BLE001 - as in head()
             line.close()
             self._line = None
-            failure, detail = faults.before_head(error, reused=True, where=self._where)
-            return self._end(AttemptEnded(self._number, failure, detail))
+            return self._end(self._failed(*faults.before_head(error, reused=True, where=self._where), error))
         self._response, self._line = line, None
         return HeadReceived(self._number, line.status, line.lines)
+
+    def ready(self) -> bool:
+        """See :meth:`claude_failover.upstream.Attempt.ready`."""
+        if self._line is not None:
+            return self._line.answered
+        response = self._response
+        return self._ended is not None or (isinstance(response, Line) and response.readable)
 
     async def head(self) -> HeadReceived | AttemptEnded:
         """See :meth:`claude_failover.upstream.Attempt.head`."""
@@ -72,8 +77,7 @@ class HttpAttempt:
         try:
             response = await send(flight)
         except Exception as error:  # noqa: BLE001 - whatever a library raises is a fact about this attempt
-            failure, detail = faults.before_head(error, reused=flight.reused, where=self._where)
-            return self._end(AttemptEnded(self._number, failure, detail))
+            return self._end(self._failed(*faults.before_head(error, reused=flight.reused, where=self._where), error))
         self._response = response
         lines = response.lines if isinstance(response, Line) else lines_of(response)
         return HeadReceived(self._number, response.status, lines)
@@ -89,8 +93,7 @@ class HttpAttempt:
             rest = b"" if isinstance(response, Line) else _unread(response.content)
             if rest:
                 return BodyReceived(self._number, rest)
-            failure, detail = faults.in_body(error, self._where)
-            return self._end(AttemptEnded(self._number, failure, detail))
+            return self._end(self._failed(*faults.in_body(error, self._where), error))
         return BodyReceived(self._number, data) if data else self._end(AttemptEnded(self._number))
 
     def ended(self) -> AttemptEnded | None:
@@ -99,6 +102,11 @@ class HttpAttempt:
         if self._ended is None and isinstance(response, Line) and response.over:
             return self._end(AttemptEnded(self._number))
         return self._ended
+
+    def _failed(self, failure: Failure, detail: str, error: BaseException) -> AttemptEnded:
+        # The connection keeps the error, and the error by its frames the connection, the body and the credential.
+        error.__traceback__ = None
+        return AttemptEnded(self._number, failure, detail)
 
     def _end(self, ended: AttemptEnded) -> AttemptEnded:
         self._ended = ended

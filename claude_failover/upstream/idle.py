@@ -2,7 +2,7 @@
 
 Why not aiohttp's own pool, which still makes them: it hands out the one that has waited longest, so that of a crowd
 of a thousand all stay open as long as anybody asks; and it can only be asked inside a coroutine, so that even a
-request that has nothing to wait for would need a task.
+request that has nothing to wait for would need a task. Requests that are relayed as they are go on using that pool.
 """
 
 from __future__ import annotations

@@ -101,6 +101,16 @@ class Line(asyncio.Protocol):
         )
 
     @property
+    def answered(self) -> bool:
+        """Whether :meth:`answer` would end at once."""
+        return self._answered or self._error is not None
+
+    @property
+    def readable(self) -> bool:
+        """Whether :meth:`read` would end at once."""
+        return bool(self._parts) or self._ended or self._error is not None
+
+    @property
     def over(self) -> bool:
         """The whole response is there and read."""
         return self._ended and not self._parts

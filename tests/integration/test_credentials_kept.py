@@ -26,6 +26,7 @@ from tests.token_endpoint import TokenEndpoint, reply
 
 NOW = 1_795_000_000.0
 FIRST = "sk-ant-oat01-worth-nothing-0000"
+SECOND = "sk-ant-oat01-worth-nothing-of-another"
 
 
 class Keyring(FileVault):
@@ -344,6 +345,25 @@ async def test_what_was_read_before_a_refresh_does_not_come_back_after_it(
         await asyncio.sleep(0)
         read.set()
     assert FIRST not in {before.result(), after.result(), await value(kept)}
+
+
+async def test_a_slow_reading_does_not_undo_a_later_one(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW + 3600), KEYRING)
+    kept = tokens(made, clock, endpoint)
+    read = threading.Event()
+    keyring.slow = [read]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(value(kept))
+        await until(lambda: not keyring.slow)
+        made.forget(ANTHROPIC)
+        made.keep(ANTHROPIC, login(NOW + 3600, access=SECOND), KEYRING)
+        assert await value(kept) == SECOND
+        read.set()
+    assert (last := kept.last()) is not None
+    assert last.secret.reveal() == SECOND
 
 
 async def test_a_keyring_that_nobody_unlocks_is_given_up_and_asked_again(

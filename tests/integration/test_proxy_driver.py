@@ -312,6 +312,9 @@ class Waits:
         data = self._reads.pop(0) if self._reads else None
         return AttemptEnded(0) if data is None else BodyReceived(0, data)
 
+    def ready(self) -> bool:
+        return False
+
     def ended(self) -> AttemptEnded | None:
         return None
 
@@ -341,6 +344,46 @@ async def test_a_slow_client_does_not_make_a_backend_look_stalled() -> None:
             assert b"message_stop" in heard
         await served.notes.until(1)
         assert served.notes.conclusions[0].outcome == "served"
+
+
+class Overslept(Waits):
+    """A backend whose answer, and the end of it, come while the whole process stands still: the alarm rings first."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+        self._reads = [START + delta(), BLOCK_END + MESSAGE_DELTA + STOP]
+        self._come = False
+
+    def start(self) -> bool:
+        return True
+
+    def ready(self) -> bool:
+        self._come = True
+        return True
+
+    async def head(self) -> HeadReceived:
+        await self._waited()
+        return await super().head()
+
+    async def read(self) -> BodyReceived | AttemptEnded:
+        await self._waited()
+        return await super().read()
+
+    async def _waited(self) -> None:
+        if not self._come:
+            await asyncio.Event().wait()
+        self._come = False
+
+
+async def test_what_came_while_everything_stood_still_is_no_silence() -> None:
+    backend = Overslept()
+    timeouts = Timeouts(first_byte=0.1, first_content=0.2, stream_idle=0.1)
+    settings = settings_for("http://127.0.0.1:9", timeouts=timeouts, retry_policy=QUICK)
+    async with serving(settings) as served, client() as web:
+        served.world.current = replace(served.world.current, upstreams={CLAUDE: backend})
+        response, body = await ask(served, web)
+    assert (response.status, body) == (200, START + delta() + BLOCK_END + MESSAGE_DELTA + STOP)
+    assert [record.outcome for record in served.notes.records] == [Outcome.SUCCESS]
 
 
 async def begin_and_wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

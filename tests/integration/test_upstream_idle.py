@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import sys
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from yarl import URL
 
-from claude_failover.core.commands import AttemptEnded, Failure, HeadReceived
+from claude_failover.core.commands import AttemptEnded, BodyReceived, Failure, HeadReceived
 from claude_failover.upstream.idle import MAX_IDLE, Idle
 from claude_failover.upstream.line import WRITE_SIZE
 from tests.sockets import listening, request_of
@@ -223,6 +225,58 @@ async def test_a_used_connection_that_ends_without_an_answer_is_named_as_such() 
         assert isinstance(ended, AttemptEnded)
         assert ended.failure is Failure.STALE_CONNECTION
         assert await attempt.head() == ended
+        await claude.close()
+
+
+async def test_what_has_come_is_there_without_waiting() -> None:
+    server = Server()
+    async with listening(server) as port, asyncio.timeout(20):
+        claude = upstream(f"http://127.0.0.1:{port}")
+        assert (await played(claude.open(command())))[1] == b"ok"
+        server.may_answer.clear()
+        attempt = claude.open(command())
+        assert attempt.start()
+        assert not attempt.ready()
+        server.may_answer.set()
+        while not attempt.ready():  # noqa: ASYNC110 - the transport's to know
+            await asyncio.sleep(0.01)
+        assert isinstance(await attempt.head(), HeadReceived)
+        assert attempt.ready()
+        assert await attempt.read() == BodyReceived(7, b"ok")
+        assert attempt.ready()
+        assert await attempt.read() == AttemptEnded(7)
+        await claude.close()
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab"])
+async def test_a_failed_attempt_keeps_no_body(answer: bytes, *, used: bool) -> None:
+    """Not even until the garbage collector comes: an outage fails hundreds, and each body may be megabytes."""
+    answers = [OK, answer] if used else [answer]
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while answers:
+                await request_of(reader)
+                writer.write(answers.pop(0))
+
+    async with listening(handler) as port, asyncio.timeout(20):
+        claude = upstream(f"http://127.0.0.1:{port}")
+        if used:
+            assert (await played(claude.open(command())))[1] == b"ok"
+        body = bytes(100_000)
+        free = sys.getrefcount(body)
+        gc.disable()
+        try:
+            attempt = claude.open(command(body=body))
+            attempt.start()
+            assert (await played(attempt))[2].failure is not None
+            await attempt.close()
+            del attempt
+            await asyncio.sleep(0)
+            assert sys.getrefcount(body) == free
+        finally:
+            gc.enable()
         await claude.close()
 
 

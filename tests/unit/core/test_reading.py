@@ -271,6 +271,12 @@ def test_a_whole_answer_is_counted_when_it_is_judged() -> None:
     assert (attempt.usage.usage.input, attempt.usage.usage.output) == (10, 20)
 
 
+def test_a_whole_answer_of_another_media_type_is_read_to_its_last_byte() -> None:
+    attempt = headed(200, (("content-type", "text/plain"),), streaming=False)
+    take(attempt, b'{"usage":{},"error":{"in\xffx":1}}', streaming=False)
+    assert outcome(end(attempt, streaming=False)) is Outcome.CUT
+
+
 def test_a_whole_answer_whose_tokens_cannot_be_read_is_an_answer() -> None:
     odd = b'{"type":"message","content":[],"usage":"many"}'
     attempt = headed(200, JSON, streaming=False)

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,12 @@ def test_a_sink_that_raises_is_counted_and_the_others_still_hear() -> None:
     one.emit("daemon.stopped", {})
     assert [event.name for event in heard] == ["daemon.started", "daemon.stopped"]
     assert one.sink_failures == 2
+
+
+def test_fields_that_are_none_are_not_the_callers_trouble(seen: list[Event]) -> None:
+    fields: dict[Any, Any] = {1: "one"}
+    hub.say("daemon.started", fields)
+    assert [event.plain for event in seen] == [None]
 
 
 def test_whoever_ends_its_subscription_hears_no_more(seen: list[Event]) -> None:

@@ -7,9 +7,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+import claude_failover.events.journal as module
 from claude_failover.core.types import Epoch
 from claude_failover.events.event import Event, Value
-from claude_failover.events.journal import Journal
+from claude_failover.events.journal import BATCH, Journal
 from claude_failover.events.live_secrets import LiveSecrets
 from claude_failover.events.names import EventName, Level, level_of
 
@@ -137,6 +140,23 @@ def test_a_terminal_that_is_gone_does_not_stop_the_file(tmp_path: Path) -> None:
     journal(event(n=2))
     journal.close()
     assert len(lines(tmp_path / "log")) == 2
+
+
+def test_who_is_in_a_hurry_does_not_wait_for_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind more lines than one batch has: all that was there is written, not only as many as that."""
+    monkeypatch.setattr(module, "LINGER", 30.0)
+    journal = journal_in(tmp_path, queue_size=1_000)
+    for _ in range(BATCH + 44):
+        journal(event("exchange.ended"))
+    journal(event("code.crashed"))
+    journal.start()
+    patience = 1_000
+    while journal.health().queued and patience:
+        threading.Event().wait(0.01)
+        patience -= 1
+    journal.close()
+    assert patience
+    assert len(lines(tmp_path / "log")) == BATCH + 45
 
 
 def test_closing_writes_what_waits_and_may_be_done_twice(tmp_path: Path) -> None:

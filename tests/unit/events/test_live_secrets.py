@@ -51,9 +51,12 @@ def test_what_is_shown_is_as_clean_as_what_is_written() -> None:
         Epoch(1.0),
         "code.crashed",
         Level.ERROR,
-        {"message": f"it was {SECRET}", "body": "x", "where": "sk-ant-abcdef"},
+        {"message": f"it was {SECRET}", "body": "x", "where": "sk-ant-abcdef", "tried": [f"x {SECRET}"], "count": 3},
     )
-    assert shown(event, live) == {"message": "it was [redacted]", "body": "[redacted]", "where": "[redacted]"}
+    assert shown(event, live) == {
+        "message": "it was [redacted]", "body": "[redacted]", "where": "[redacted]", "tried": ["x [redacted]"],
+        "count": 3,
+    }  # fmt: skip
 
 
 def test_its_repr_shows_a_number_and_nothing_else() -> None:
