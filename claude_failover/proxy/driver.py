@@ -295,22 +295,19 @@ class Driver:
 
     async def _told(self, alarm: Alarm, attempt: Attempt) -> Event:
         """What the attempt says next."""
-        event: Event
-        if self._headless:
-            event = await alarm.wait(attempt.head())
-            if type(event) is Wakeup and attempt.ready():
-                event = await attempt.head()
-            return self._heard(event) if isinstance(event, HeadReceived | AttemptEnded) else event
-        event = await alarm.wait(attempt.read())
-        if type(event) is Wakeup and attempt.ready():
-            # It came while this process stood still, and so did the alarm: that is no silence of the backend's.
-            event = await attempt.read()
-        return event
+        ask: Callable[[], Awaitable[HeadReceived | BodyReceived | AttemptEnded]]
+        ask = attempt.head if self._headless else attempt.read
+        event = await alarm.wait(ask())
+        if isinstance(event, Wakeup):
+            # Something may have come while this process stood still, and so did the alarm: that is no silence.
+            return self._heard(await ask()) if attempt.ready() else event
+        return self._heard(event)
 
-    def _heard(self, event: HeadReceived | AttemptEnded) -> Event:
-        self._headless = False
-        if isinstance(event, HeadReceived):
-            self._books.heard(self._backend, event.headers)
+    def _heard(self, event: HeadReceived | BodyReceived | AttemptEnded) -> Event:
+        if self._headless:
+            self._headless = False
+            if isinstance(event, HeadReceived):
+                self._books.heard(self._backend, event.headers)
         return event
 
     async def _obey(self, command: Command, batch: list[Command], tasks: asyncio.TaskGroup) -> None:
