@@ -13,9 +13,10 @@ import pytest
 from yarl import URL
 
 from claude_failover.core.commands import AttemptEnded, BodyReceived, Failure, HeadReceived
+from claude_failover.upstream.anthropic import AnthropicUpstream
 from claude_failover.upstream.idle import MAX_IDLE, Idle
 from claude_failover.upstream.line import WRITE_SIZE
-from tests.sockets import listening, request_of
+from tests.sockets import Handler, listening, request_of
 from tests.upstreams import OK, command, played, upstream
 
 
@@ -24,6 +25,7 @@ class Server:
 
     def __init__(self) -> None:
         self.open: set[int] = set()
+        self.ended: list[int] = []
         self.asked: list[int] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -44,6 +46,7 @@ class Server:
                 writer.write(OK)
         except (asyncio.IncompleteReadError, ConnectionError):
             self.open.discard(number)
+            self.ended.append(number)
             self._tell()
 
     def _tell(self) -> None:
@@ -53,10 +56,22 @@ class Server:
     def end(self, number: int) -> None:
         self._writers[number].close()
 
-    async def until(self, connections: int, asked: int = 0) -> None:
+    async def until(self, connections: int, asked: int = 0, ended: int = 0) -> None:
         async with asyncio.timeout(10):
-            while len(self.open) != connections or len(self.asked) < asked:
+            while len(self.open) != connections or len(self.asked) < asked or len(self.ended) < ended:
                 await self._changed.wait()
+
+
+@contextlib.asynccontextmanager
+async def with_an_idle_connection(server: Handler) -> AsyncIterator[AnthropicUpstream]:
+    """The adapter for the Claude API after a first request, whose connection waits for the next."""
+    async with listening(server) as port, asyncio.timeout(20):
+        claude = upstream(f"http://127.0.0.1:{port}")
+        try:
+            assert (await played(claude.open(command())))[1] == b"ok"
+            yield claude
+        finally:
+            await claude.close()
 
 
 @contextlib.asynccontextmanager
@@ -111,9 +126,8 @@ async def test_after_a_while_they_are_closed_each_at_its_time() -> None:
         idle.put(one)
         await asyncio.sleep(0.2)
         idle.put(two)
-        await server.until(1)
-        assert server.open == {1}
-        await server.until(0)
+        await server.until(0, ended=2)
+        assert server.ended == [0, 1]
         assert len(idle) == 0
 
 
@@ -183,23 +197,18 @@ async def test_a_request_that_waits_for_nothing_is_sent_at_once() -> None:
 
 async def test_what_must_be_waited_for_is_not_sent_at_once() -> None:
     server = Server()
-    async with listening(server) as port, asyncio.timeout(20):
-        claude = upstream(f"http://127.0.0.1:{port}")
-        assert (await played(claude.open(command())))[1] == b"ok"
+    async with with_an_idle_connection(server) as claude:
         for not_now in (command(fresh=True), command(body=b"x" * (WRITE_SIZE + 1))):
             assert not claude.open(not_now).start()
         assert server.asked == [0]
         server.end(0)
         await server.until(0)
         assert not claude.open(command()).start(), "nobody is at the other end any more"
-        await claude.close()
 
 
 async def test_giving_up_what_was_sent_at_once_closes_the_connection() -> None:
     server = Server()
-    async with listening(server) as port, asyncio.timeout(20):
-        claude = upstream(f"http://127.0.0.1:{port}")
-        assert (await played(claude.open(command())))[1] == b"ok"
+    async with with_an_idle_connection(server) as claude:
         server.may_answer.clear()
         attempt = claude.open(command())
         assert attempt.start()
@@ -208,15 +217,12 @@ async def test_giving_up_what_was_sent_at_once_closes_the_connection() -> None:
         server.may_answer.set()
         await server.until(0)
         assert await attempt.head() == AttemptEnded(7)
-        await claude.close()
 
 
 async def test_a_used_connection_that_ends_without_an_answer_is_named_as_such() -> None:
     """It says nothing about the backend: the request may be sent again on a fresh one."""
     server = Server()
-    async with listening(server) as port, asyncio.timeout(20):
-        claude = upstream(f"http://127.0.0.1:{port}")
-        assert (await played(claude.open(command())))[1] == b"ok"
+    async with with_an_idle_connection(server) as claude:
         server.may_answer.clear()
         attempt = claude.open(command())
         assert attempt.start()
@@ -225,14 +231,11 @@ async def test_a_used_connection_that_ends_without_an_answer_is_named_as_such() 
         assert isinstance(ended, AttemptEnded)
         assert ended.failure is Failure.STALE_CONNECTION
         assert await attempt.head() == ended
-        await claude.close()
 
 
 async def test_what_has_come_is_there_without_waiting() -> None:
     server = Server()
-    async with listening(server) as port, asyncio.timeout(20):
-        claude = upstream(f"http://127.0.0.1:{port}")
-        assert (await played(claude.open(command())))[1] == b"ok"
+    async with with_an_idle_connection(server) as claude:
         server.may_answer.clear()
         attempt = claude.open(command())
         assert attempt.start()
@@ -245,7 +248,6 @@ async def test_what_has_come_is_there_without_waiting() -> None:
         assert await attempt.read() == BodyReceived(7, b"ok")
         assert attempt.ready()
         assert await attempt.read() == AttemptEnded(7)
-        await claude.close()
 
 
 @pytest.mark.parametrize("used", [False, True])
@@ -282,13 +284,10 @@ async def test_a_failed_attempt_keeps_no_body(answer: bytes, *, used: bool) -> N
 
 async def test_a_line_that_is_none_is_not_sent_at_once_either() -> None:
     server = Server()
-    async with listening(server) as port, asyncio.timeout(20):
-        claude = upstream(f"http://127.0.0.1:{port}")
-        assert (await played(claude.open(command())))[1] == b"ok"
+    async with with_an_idle_connection(server) as claude:
         attempt = claude.open(command(headers=(("x-a", "b\r\nx-c: d"),)))
         assert attempt.start()
         ended = await attempt.head()
         assert isinstance(ended, AttemptEnded)
         assert ended.failure is Failure.INTERNAL
         assert server.asked == [0]
-        await claude.close()
