@@ -237,28 +237,7 @@ class Driver:
             decided = clock.now()
             self._busy += decided.monotonic - now.monotonic
             alarm.writing_since = decided.monotonic
-            self._batch = chain(commands, last)
-            held = b""
-            for command in self._batch:
-                # The hot path first: after the commit nearly every command is this one.
-                if type(command) is SendBody:
-                    assert self._response is not None, "a body comes after its head"
-                    if held:
-                        await self._response.write(held)
-                    held = command.data
-                elif type(command) is Finish:
-                    assert self._response is not None, "the end comes after the head"
-                    # The last bytes and the end in one write.
-                    rest, held = held, b""
-                    await self._response.write_eof(rest)
-                else:
-                    if held and type(command) not in _WRITTEN_DOWN:
-                        assert self._response is not None, "a body comes after its head"
-                        await self._response.write(held)
-                        held = b""
-                    await self._obey(command, commands if command in commands else last, tasks)
-            if held and self._response is not None:
-                await self._response.write(held)
+            await self._carry_out(commands, last, tasks)
             alarm.writing_since = None
             if self._concluded:
                 return
@@ -277,6 +256,33 @@ class Driver:
                 # and nothing may be awaited before what was decided is in the batch.
                 self._attempt = None
                 last = exchange.handle(ended, now)
+
+    async def _carry_out(self, commands: list[Command], last: list[Command], tasks: asyncio.TaskGroup) -> None:
+        """Do what was decided; *last* at an end that was known already when *commands* were decided."""
+        self._batch = chain(commands, last)
+        held = b""
+        for command in self._batch:
+            # The hot path first: after the commit nearly every command is this one.
+            if type(command) is SendBody:
+                assert self._response is not None, "a body comes after its head"
+                if held:
+                    await self._response.write(held)
+                held = command.data
+            elif type(command) is Finish:
+                assert self._response is not None, "the end comes after the head"
+                # The last bytes and the end in one write.
+                rest, held = held, b""
+                await self._response.write_eof(rest)
+            elif type(command) is SendHead:
+                await self._begin(command, commands if command in commands else last)
+            else:
+                if held and type(command) not in _WRITTEN_DOWN:
+                    assert self._response is not None, "a body comes after its head"
+                    await self._response.write(held)
+                    held = b""
+                await self._obey(command, tasks)
+        if held and self._response is not None:
+            await self._response.write(held)
 
     async def _next_event(self, alarm: Alarm) -> Event:
         if self._attempt is not None and self._head is None:
@@ -310,7 +316,7 @@ class Driver:
                 self._books.heard(self._backend, event.headers)
         return event
 
-    async def _obey(self, command: Command, batch: list[Command], tasks: asyncio.TaskGroup) -> None:
+    async def _obey(self, command: Command, tasks: asyncio.TaskGroup) -> None:
         match command:
             case OpenAttempt():
                 await self._close_attempt()
@@ -321,21 +327,19 @@ class Driver:
                     self._head = tasks.create_task(self._attempt.head())
             case CloseAttempt():
                 await self._close_attempt()
-            case SendHead(status=status, headers=headers):
-                await self._begin(status, headers, batch)
             case Abort():
                 self._drop_client()
-            case SendBody() | Finish() | Record() | Announce() | Conclude():
+            case SendHead() | SendBody() | Finish() | Record() | Announce() | Conclude():
                 self._write_down(command)
 
-    async def _begin(self, status: int, headers: Headers, batch: list[Command]) -> None:
-        lines: CIMultiDict[str] = CIMultiDict(headers)
+    async def _begin(self, head: SendHead, batch: list[Command]) -> None:
+        lines: CIMultiDict[str] = CIMultiDict(head.headers)
         size = sum([len(command.data) for command in batch if type(command) is SendBody])
         ends = any(type(command) is Finish for command in batch)
         if ends and "content-length" not in lines:
             lines["content-length"] = str(size)
         lines.setdefault("server", "claude-failover")
-        self._response = _Response(status, lines, at_once=not (size or ends))
+        self._response = _Response(head.status, lines, at_once=not (size or ends))
         await self._response.prepare(self._request)
 
     async def _close_attempt(self) -> None:
