@@ -20,8 +20,6 @@ from claude_failover.ledger_schema import write_mirror
 from tests.control_fakes import FakeDaemon, cli, cli_async, serving, short_directory
 from tests.ledger_records import AT_BEDROCK, AT_CLAUDE, SERVED, UTC, open_ledger
 
-NOW = SystemClock().now().wall
-
 
 @pytest.fixture
 def home() -> Iterator[Path]:
@@ -38,11 +36,12 @@ def ledger_path(home: Path) -> Path:
 
 def open_filled(home: Path) -> Ledger:
     """A turn at Claude, then one that Bedrock rescued, just now; and one a week ago."""
-    ledger = open_ledger(ledger_path(home), now=NOW)
-    ledger.record(replace(AT_CLAUDE, started=Epoch(NOW - 2)))
-    ledger.record(replace(AT_BEDROCK, started=Epoch(NOW - 1)))
-    ledger.record_exchange(replace(SERVED, started=Epoch(NOW - 1)))
-    ledger.record(replace(AT_CLAUDE, exchange="cfr_0", started=Epoch(NOW - 7 * 86_400)))
+    now = SystemClock().now().wall
+    ledger = open_ledger(ledger_path(home), now=now)
+    ledger.record(replace(AT_CLAUDE, started=Epoch(now - 2)))
+    ledger.record(replace(AT_BEDROCK, started=Epoch(now - 1)))
+    ledger.record_exchange(replace(SERVED, started=Epoch(now - 1)))
+    ledger.record(replace(AT_CLAUDE, exchange="cfr_0", started=Epoch(now - 7 * 86_400)))
     return ledger
 
 
@@ -105,7 +104,7 @@ async def test_a_running_daemon_is_asked(home: Path) -> None:
         async def costs(self, query: Mapping[str, str]) -> object:
             self.asked.append(query)
             money = Money(limit_nusd=5_000_000_000, spent_today_nusd=1_000_000_000, prices_as_of="2026-11-22")
-            return ledger.ask(lambda reader: report(reader, query, UTC, Epoch(NOW), money)).result(5)
+            return ledger.ask(lambda reader: report(reader, query, UTC, SystemClock().now().wall, money)).result(5)
 
     daemon = Daemon()
     async with serving(daemon, find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")}).socket):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from claude_failover.clock import FakeClock, SystemClock, pause
 from claude_failover.core.types import Epoch, Instant, Monotonic, Seconds
+from tests.conftest import until_day_is_long
 
 
 def test_the_system_clock_reads_both_clocks() -> None:
@@ -32,3 +35,11 @@ def test_a_pause_takes_at_least_as_long_as_it_says() -> None:
     before = clock.now().monotonic
     pause(Seconds(0.001))
     assert clock.now().monotonic - before >= 0.001
+
+
+@pytest.mark.parametrize(
+    ("into_day", "pause"),
+    [(0.0, 5.0), (4.0, 1.0), (5.0, 0.0), (43_200.0, 0.0), (86_379.0, 0.0), (86_380.0, 25.0), (86_399.0, 6.0)],
+)
+def test_a_test_begins_where_the_day_is_long_enough(into_day: float, pause: float) -> None:
+    assert until_day_is_long(into_day) == pause
