@@ -237,9 +237,13 @@ class Story:
             self._ended.add(what.attempt)
         if isinstance(what, ClientGone):
             self.gone = True
+        whole = self.exchange.whole
         commands = list(self.exchange.handle(what, self.world.clock.now()))
         for command in commands:
             self._check(command)
+        if whole and self.conclusion is not None and not self.gone:
+            told = [command for command in commands if isinstance(command, SendHead | SendBody | Finish | Abort)]
+            assert told == [Finish()], "a shell that gives a whole answer its end has said all that is to be said"
         return commands
 
     def start(self) -> list[Command]:

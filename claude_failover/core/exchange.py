@@ -3,11 +3,11 @@
 What it may still do depends on what the client has seen: see :mod:`~claude_failover.core.phase`.
 
 The commit is the first event that proves an answer (:data:`~claude_failover.core.reading.PROOFS`); before it
-everything is held. A non-streaming answer commits when its body is complete. At most one attempt is open at
-a time. Whatever happens, every opened attempt is recorded once and the exchange concludes once.
+everything is held. A non-streaming answer commits when its body is complete. At most one attempt is open at a time.
+Whatever happens, every opened attempt is recorded once and the exchange concludes once.
 
-What an answer's bytes mean is :mod:`~claude_failover.core.reading`'s; how long to wait for them,
-:mod:`~claude_failover.core.patience`'s; what to tell when nobody answers, :mod:`~claude_failover.core.reply`'s.
+An answer's bytes are :mod:`~claude_failover.core.reading`'s; how long to wait, :mod:`~claude_failover.core.patience`'s;
+what to tell when nobody answers, :mod:`~claude_failover.core.reply`'s.
 """
 
 from __future__ import annotations
@@ -93,13 +93,18 @@ class Exchange:
         return self.phase is Phase.COMMITTED
 
     @property
+    def whole(self) -> bool:
+        """Whether a stream has been given out to its last event: its end brings ``Finish`` and nothing before it."""
+        return self._attempt is not None and self._attempt.stopped
+
+    @property
     def deadline(self) -> Monotonic | None:
         """When to feed ``Wakeup`` if nothing else has happened; ``None`` = never."""
         if self.phase is Phase.DONE:
             return None
         first = self._wait_until
         if self._attempt is not None:
-            due = self._give_up_at(self._attempt)
+            due = patience.until(self._attempt, self._counsel.settings.timeouts, streaming=self._peek.stream)
             first = due if first is None or due < first else first
         if self._peek.stream:
             due = self._open_at if self.phase is Phase.WAITING else self._ping_at
@@ -143,8 +148,7 @@ class Exchange:
         Before the commit :attr:`request` stays: the shell sends it to the primary as it came.
         """
         self._out = []
-        permit, self._permit = self._permit, None
-        original = self.request
+        permit, original, self._permit = self._permit, self.request, None
         if self.phase is Phase.DONE:
             return self._out
         verdict = Verdict(Outcome.LOCAL, "an error of our own")
@@ -213,8 +217,8 @@ class Exchange:
             account.step(now, "left out", go.backend, attempt)
             self._give_back(go.permit, Verdict(Outcome.LOCAL, attempt), now)
             return False
-        self._announce(account.opened(attempt, go, now))
         assert attempt.command is not None, "a new attempt has its command"
+        self._announce(account.opened(attempt, go, now))
         self._attempt = attempt
         self._out.append(attempt.command)
         return True
@@ -344,21 +348,18 @@ class Exchange:
 
     # --- time ------------------------------------------------------------------------------------
 
-    def _give_up_at(self, attempt: Attempt) -> Monotonic:
-        return patience.until(attempt, self._counsel.settings.timeouts, streaming=self._peek.stream)
-
     def _wake(self, now: Instant) -> None:
         """Do what is due; waking too early does nothing."""
-        attempt = self._attempt
+        attempt, timeouts, streaming = self._attempt, self._counsel.settings.timeouts, self._peek.stream
         if self._wait_until is not None and now.monotonic >= self._wait_until:
             self._wait_until = None
             self._account.resume(now)
             self._next(now)
-        elif attempt is not None and now.monotonic >= self._give_up_at(attempt):
+        elif attempt is not None and now.monotonic >= patience.until(attempt, timeouts, streaming=streaming):
             self._out.append(CloseAttempt(attempt.index))
             opened = self.phase is Phase.OPENED
-            self._proceed(attempt, patience.exhausted(attempt, now, streaming=self._peek.stream, opened=opened), now)
-        if self.phase is Phase.DONE or not self._peek.stream:
+            self._proceed(attempt, patience.exhausted(attempt, now, streaming=streaming, opened=opened), now)
+        if self.phase is Phase.DONE or not streaming:
             return
         if self.phase is Phase.WAITING and now.monotonic >= self._open_at:
             self._open_response(now)

@@ -50,7 +50,7 @@ LONG_WRITE: Final = 0.05
 
 
 _WRITTEN_DOWN: Final = frozenset({Record, Announce, Conclude})
-"""Commands that do not touch the client or the backend."""
+"""Commands that touch neither the client nor the backend: they wait until these have got what they get."""
 
 
 _Received = TypeVar("_Received")
@@ -187,6 +187,8 @@ class Driver:
         """The attempt has not answered yet."""
         self._batch: Iterator[Command] = iter(())
         """What is left of the commands under way: whatever interrupts them, the books get their part."""
+        self._unwritten: list[Command] = []
+        """Those of them that are for the books and had to wait."""
         self._concluded = False
         self._busy = 0.0
         """Seconds spent on deciding and translating."""
@@ -252,9 +254,15 @@ class Driver:
             now = clock.now()
             commands, last = exchange.handle(event, now), []
             if type(event) is BodyReceived and self._attempt is not None and (ended := self._attempt.ended()):
-                # The end came with the last bytes: both are told to the client in one go. Nothing is left to close,
-                # and nothing may be awaited before what was decided is in the batch.
+                # The end came with the last bytes: both are told to the client in one go. Nothing is left to close.
                 self._attempt = None
+                if exchange.whole:
+                    # And before anything is booked: the core's own Finish will find nothing left to do.
+                    self._busy += clock.now().monotonic - now.monotonic
+                    alarm.writing_since = now.monotonic
+                    await self._carry_out(commands, [Finish()], tasks)
+                    commands, now = [], clock.now()
+                # Nothing may be awaited between this and the batch.
                 last = exchange.handle(ended, now)
 
     async def _carry_out(self, commands: list[Command], last: list[Command], tasks: asyncio.TaskGroup) -> None:
@@ -273,16 +281,19 @@ class Driver:
                 # The last bytes and the end in one write.
                 rest, held = held, b""
                 await self._response.write_eof(rest)
+            elif type(command) in _WRITTEN_DOWN:
+                self._unwritten.append(command)
             elif type(command) is SendHead:
                 await self._begin(command, commands if command in commands else last)
             else:
-                if held and type(command) not in _WRITTEN_DOWN:
+                if held:
                     assert self._response is not None, "a body comes after its head"
                     await self._response.write(held)
                     held = b""
                 await self._obey(command, tasks)
         if held and self._response is not None:
             await self._response.write(held)
+        self._close_books([])
 
     async def _next_event(self, alarm: Alarm) -> Event:
         if self._attempt is not None and self._head is None:
@@ -329,8 +340,8 @@ class Driver:
                 await self._close_attempt()
             case Abort():
                 self._drop_client()
-            case SendHead() | SendBody() | Finish() | Record() | Announce() | Conclude():
-                self._write_down(command)
+            case _:
+                raise AssertionError(f"{type(command).__name__} has been carried out already")
 
     async def _begin(self, head: SendHead, batch: list[Command]) -> None:
         lines: CIMultiDict[str] = CIMultiDict(head.headers)
@@ -364,8 +375,9 @@ class Driver:
                 pass  # about a client or an attempt that is no more
 
     def _close_books(self, last: list[Command]) -> None:
-        """Write down what was interrupted, and how it ended; without awaiting, for this task may be cancelled."""
-        for command in (*self._batch, *last):
+        """Write down what had to wait, what was interrupted, how it ended; without awaiting, for it may be the end."""
+        unwritten, self._unwritten = self._unwritten, []
+        for command in (*unwritten, *self._batch, *last):
             self._write_down(command)
 
     def _drop_client(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -136,9 +137,7 @@ class DataPort:
             case Route.HELLO:
                 return web.Response(status=200, headers={"server": "claude-failover"})
             case Route.HEALTH:
-                return _json(
-                    503 if world.draining else 200, b'{"status":"draining"}' if world.draining else b'{"status":"ok"}'
-                )
+                return _json(*((503, b'{"status":"draining"}') if world.draining else (200, b'{"status":"ok"}')))
             case Route.METRICS:
                 return self._metrics(request)
             case Route.MESSAGES | Route.COUNT_TOKENS | Route.RELAY:
@@ -292,7 +291,8 @@ async def _read_body(request: web.BaseRequest) -> bytes | web.Response:
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(UPLOAD):
+        # Most bodies are there already: nothing to wait for, and no timer to set.
+        async with nullcontext() if content.is_eof() else asyncio.timeout(UPLOAD):
             while not content.at_eof():
                 part = await content.readany()
                 size += len(part)

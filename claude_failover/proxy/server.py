@@ -70,6 +70,9 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        # uvloop would keep up to 64 KB until everything else of this turn is done, the books of the request among it.
+        # Without a buffer to fill it writes at once; what the client does not take is kept as before.
+        transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined]
         if self._watch is not None:
             self.stranger = self._watch(transport)
         self._silence = self._loop.call_later(self._patience, self._end_if_silent)

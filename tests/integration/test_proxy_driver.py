@@ -20,7 +20,7 @@ import pytest
 from claude_failover.core.commands import AttemptEnded, BodyReceived, HeadReceived, OpenAttempt
 from claude_failover.core.reply import PING
 from claude_failover.core.settings import CircuitBreaker, Retry, RetryPolicy, Stream, Timeouts
-from claude_failover.core.types import Ended, Outcome
+from claude_failover.core.types import AttemptRecord, Ended, ExchangeRecord, Outcome
 from claude_failover.drill import claude_faults
 from claude_failover.drill.script import (
     Answer,
@@ -37,9 +37,9 @@ from claude_failover.drill.script import (
     text,
 )
 from claude_failover.proxy import driver
-from tests.exchanges import ANSWER, BLOCK_END, CLAUDE, MESSAGE_DELTA, START, STOP, delta
+from tests.exchanges import ANSWER, BLOCK_END, CLAUDE, MESSAGE_DELTA, START, STOP, WHOLE, delta
 from tests.fakes import claude_headers, messages_body, said, simulated_bedrock, simulated_claude, sse_events
-from tests.served import KEYED, Served, client, serving, settings_for
+from tests.served import KEYED, Notes, Served, client, serving, settings_for
 from tests.sockets import listening, request_of
 
 LINES = KEYED | claude_headers()
@@ -105,6 +105,46 @@ async def test_an_answer_comes_as_the_primary_said_it() -> None:
     assert response.headers.getall("X-A") == ["1", "2"]
     assert response.headers["x-claude-failover-backend"] == "claude"
     assert response.headers["x-claude-failover-request-id"] == served.notes.conclusions[0].exchange
+
+
+class Impatient(Notes):
+    """Books that look, whenever something is booked, at what the client has got by then."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self.sock = sock
+        self.got = b""
+        self.seen: list[bytes] = []
+
+    def look(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.got += self.sock.recv(1 << 16)
+        self.seen.append(self.got)
+
+    def record(self, record: AttemptRecord) -> None:
+        self.look()
+        super().record(record)
+
+    def conclude(self, record: ExchangeRecord) -> None:
+        self.look()
+        super().conclude(record)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_client_has_its_answer_before_anything_is_booked(stream: bool) -> None:
+    async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        body, kind = (ANSWER, b"text/event-stream") if stream else (WHOLE, b"application/json")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(body)) + body)
+
+    async with listening(upstream) as port, serving(settings_for(f"http://127.0.0.1:{port}")) as served:
+        sock = await dialled(served, messages_body(stream=stream))
+        served.world.books = books = Impatient(sock)
+        await books.until(1)
+        sock.close()
+    body = books.seen[0].partition(b"\r\n\r\n")[2]
+    assert body == (b"%x\r\n%b\r\n0\r\n\r\n" % (len(ANSWER), ANSWER) if stream else WHOLE)
+    assert (len(books.records), books.conclusions[0].outcome) == (1, "served")
 
 
 async def test_trailing_data_behind_the_end_is_passed_on() -> None:
