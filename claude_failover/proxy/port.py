@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterable, Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from multidict import CIMultiDict
 
 from claude_failover import events
@@ -28,18 +27,10 @@ from claude_failover.core.gate import Admitted, Door, Refused, Route
 from claude_failover.core.gates import ANY_MODEL, Gate
 from claude_failover.core.request import peek
 from claude_failover.core.types import BackendName, Headers
+from claude_failover.proxy.bodies import BIG_BODY, MAX_BODY, UPLOAD, Bodies, Refusal, continue_
 from claude_failover.proxy.driver import WRITE_STALL, Books, Driver
 from claude_failover.proxy.neighbours import Neighbours, ends
 from claude_failover.upstream import Relay, Upstream
-
-MAX_BODY: Final = 64 * 1024 * 1024
-"""Bytes of a request to ``/v1/messages``: twice what the Claude API takes (claude.md 3.1). Other paths are streamed."""
-
-BIG_BODY: Final = 2 * 1024 * 1024
-"""Bodies from here on are parsed in a thread: above ten milliseconds of parsing would stop every stream."""
-
-UPLOAD: Final = 120.0
-"""Seconds that a client may take for its body; over loopback the largest takes less than one."""
 
 MAX_EXCHANGES: Final = 4096
 """Requests in flight; each takes two descriptors."""
@@ -82,6 +73,7 @@ class World:
     refused: dict[str, int] = field(default_factory=dict)
     neighbours: Neighbours | None = None
     """``None``: other users are served too."""
+    bodies: Bodies = field(default_factory=Bodies)
 
 
 class DataPort:
@@ -142,7 +134,7 @@ class DataPort:
                 return self._metrics(request)
             case Route.MESSAGES | Route.COUNT_TOKENS | Route.RELAY:
                 if world.draining or world.in_flight >= MAX_EXCHANGES:
-                    return _busy(draining=world.draining)
+                    return _busy("is shutting down" if world.draining else "has too many requests in flight")
                 generation = world.current
                 generation.users += 1
                 world.in_flight += 1
@@ -167,14 +159,24 @@ class DataPort:
         wrong = _unusable(world.counsel, lines)
         if wrong:
             return error_answer(400, "invalid_request_error", f"claude-failover: {wrong}")
-        body = await _read_body(request)
-        if isinstance(body, web.Response):
-            return body
-        client = ClientRequest(self._name(), request.raw_path, lines, body)
-        # From here on the request belongs to the exchange, which lets go of it at the commit: a thousand streams
-        # must not hold a thousand bodies.
-        flight = _Flight(client)
-        del client, body, lines
+        bodies = self.world.bodies
+        held = bodies.begin()
+        try:
+            body = await bodies.read(request, held)
+            if isinstance(body, Refusal):
+                return _no_body(body)
+            client = ClientRequest(self._name(), request.raw_path, lines, body)
+            # From here on the request belongs to the exchange, which lets go of it at the commit: a thousand streams
+            # must not hold a thousand bodies.
+            flight = _Flight(client)
+            held.needed = flight.may_be_sent
+            del client, body, lines
+            return await self._answer(world, request, flight)
+        finally:
+            bodies.end(held)
+
+    async def _answer(self, world: Generation, request: web.BaseRequest, flight: _Flight) -> web.StreamResponse:
+        """Drive an exchange; if our own code fails, the client is served without it, as far as it still can be."""
         try:
             return await self._drive(world, request, flight)
         except ExceptionGroup as group:
@@ -224,7 +226,7 @@ class DataPort:
         """Stream one request to the primary and its response back; *body* ``None`` = the request's own stream."""
         stream: AsyncIterable[bytes] | bytes | None = body
         if body is None and request.body_exists:
-            await _continue(request)
+            await continue_(request)
             stream = request.content.iter_any()
         attempt = world.relay.open_stream(request.method, target, lines, stream)
         try:
@@ -276,43 +278,14 @@ class _Flight:
         """The request as it came; ``None`` from the commit on."""
         return self.exchange.request if self.exchange is not None else self.client
 
+    def may_be_sent(self) -> bool:
+        """Whether the request is still held."""
+        return self.original is not None
+
     @property
     def began(self) -> bool:
         """Whether the client has got a byte."""
         return self.driver is not None and self.driver.began
-
-
-async def _read_body(request: web.BaseRequest) -> bytes | web.Response:
-    """The whole body, or what to answer instead. aiohttp's own ``read`` would keep a copy as long as the request."""
-    if request.content_length is not None and request.content_length > MAX_BODY:
-        return _too_large()
-    await _continue(request)
-    content = request.content
-    parts: list[bytes] = []
-    size = 0
-    try:
-        # Most bodies are there already: nothing to wait for, and no timer to set.
-        async with nullcontext() if content.is_eof() else asyncio.timeout(UPLOAD):
-            while not content.at_eof():
-                part = await content.readany()
-                size += len(part)
-                if size > MAX_BODY:
-                    return _too_large()
-                parts.append(part)
-    except TimeoutError:
-        return _too_slow()
-    except web.RequestPayloadError:
-        return error_answer(
-            400, "invalid_request_error", "claude-failover: the request's body is broken off or malformed"
-        )
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-async def _continue(request: web.BaseRequest) -> None:
-    """Tell a client that waits for it to go on with its body (RFC 9110 section 10.1.1)."""
-    if request.version == HttpVersion11 and request.headers.get("Expect", "").strip().lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
 
 
 def _stranger(request: web.BaseRequest) -> int | None:
@@ -377,19 +350,24 @@ def error_answer(status: int, error_type: str, message: str, **extra: str) -> we
     return _json(status, failures.error_body(error_type, message), **extra)
 
 
-def _too_large() -> web.Response:
-    message = f"claude-failover: the request is larger than {MAX_BODY // 1024 // 1024} MiB"
-    return error_answer(413, "request_too_large", message)
+def _no_body(why: Refusal) -> web.Response:
+    """What a client is told whose body cannot be had."""
+    match why:
+        case Refusal.TOO_LARGE:
+            message = f"the request is larger than {MAX_BODY // 1024 // 1024} MiB"
+            return error_answer(413, "request_too_large", f"claude-failover: {message}")
+        case Refusal.TOO_SLOW:
+            answer = error_answer(408, "timeout_error", f"claude-failover: no whole request within {UPLOAD:g} s")
+            answer.force_close()
+            return answer
+        case Refusal.MALFORMED:
+            message = "the request's body is broken off or malformed"
+            return error_answer(400, "invalid_request_error", f"claude-failover: {message}")
+        case Refusal.CROWDED:
+            return _busy("holds as many bytes of requests as it may")
 
 
-def _too_slow() -> web.Response:
-    answer = error_answer(408, "timeout_error", f"claude-failover: no whole request within {UPLOAD:g} s")
-    answer.force_close()
-    return answer
-
-
-def _busy(*, draining: bool) -> web.Response:
-    what = "is shutting down" if draining else "has too many requests in flight"
+def _busy(what: str) -> web.Response:
     return error_answer(529, "overloaded_error", f"claude-failover: the daemon {what}", retry_after="1")
 
 

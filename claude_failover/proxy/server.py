@@ -17,7 +17,8 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11
 
 from claude_failover import events
-from claude_failover.proxy.port import MAX_BODY, error_answer
+from claude_failover.proxy.bodies import MAX_BODY
+from claude_failover.proxy.port import error_answer
 
 KEEPALIVE: Final = 90.0
 """Seconds that an idle connection of a client stays open; Claude Code thinks longer than aiohttp's own 75."""
