@@ -29,7 +29,11 @@ async def until_held(served: Served, size: int) -> None:
 
 
 async def test_a_crowd_in_front_of_a_silent_backend_may_not_take_all_memory() -> None:
-    async with simulated_claude(silent()) as claude, serving(settings_for(claude.url)) as served, client() as web:
+    async with (
+        simulated_claude(silent(), silent()) as claude,
+        serving(settings_for(claude.url)) as served,
+        client() as web,
+    ):
         served.world.bodies = Bodies(ROOM)
         waiting = [asyncio.ensure_future(post(served, web)) for _ in range(2)]  # noqa: TID251 - cancelled below
         await until_held(served, 2 * len(BODY))
@@ -47,7 +51,7 @@ async def test_a_crowd_in_front_of_a_silent_backend_may_not_take_all_memory() ->
 
 async def test_a_stream_that_has_begun_takes_no_room_from_others() -> None:
     async with (
-        simulated_claude(stalled("content")) as claude,
+        simulated_claude(*[stalled("content")] * 5) as claude,
         serving(settings_for(claude.url)) as served,
         client() as web,
     ):

@@ -17,10 +17,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from claude_failover.core.commands import AttemptEnded, BodyReceived, HeadReceived, OpenAttempt
+from claude_failover.core.commands import AttemptEnded, BodyReceived, Command, Event, HeadReceived, OpenAttempt
+from claude_failover.core.exchange import Exchange
 from claude_failover.core.reply import PING
 from claude_failover.core.settings import CircuitBreaker, Retry, RetryPolicy, Stream, Timeouts
-from claude_failover.core.types import AttemptRecord, Ended, ExchangeRecord, Outcome
+from claude_failover.core.types import AttemptRecord, Ended, ExchangeRecord, Instant, Outcome
 from claude_failover.drill import claude_faults
 from claude_failover.drill.script import (
     Answer,
@@ -131,7 +132,9 @@ class Impatient(Notes):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_the_client_has_its_answer_before_anything_is_booked(stream: bool) -> None:
+async def test_the_client_has_its_answer_before_anything_is_booked(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)
         body, kind = (ANSWER, b"text/event-stream") if stream else (WHOLE, b"application/json")
@@ -140,6 +143,15 @@ async def test_the_client_has_its_answer_before_anything_is_booked(stream: bool)
     async with listening(upstream) as port, serving(settings_for(f"http://127.0.0.1:{port}")) as served:
         sock = await dialled(served, messages_body(stream=stream))
         served.world.books = books = Impatient(sock)
+        handle = Exchange.handle
+
+        def look_first(exchange: Exchange, event: Event, now: Instant) -> list[Command]:
+            # A whole answer that is no stream cannot be told before it is judged.
+            if stream and isinstance(event, AttemptEnded):
+                books.look()
+            return handle(exchange, event, now)
+
+        monkeypatch.setattr(Exchange, "handle", look_first)
         await books.until(1)
         sock.close()
     body = books.seen[0].partition(b"\r\n\r\n")[2]
