@@ -13,7 +13,6 @@ from itertools import chain
 from typing import Final, Protocol, TypeVar
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from claude_failover.clock import Clock
 from claude_failover.core.commands import (
@@ -37,6 +36,7 @@ from claude_failover.core.commands import (
 )
 from claude_failover.core.exchange import Exchange
 from claude_failover.core.types import AttemptRecord, BackendName, ExchangeRecord, Headers, Transition
+from claude_failover.proxy.response import Response
 from claude_failover.upstream import Attempt, Upstream
 
 WRITE_STALL: Final = 120.0
@@ -144,15 +144,6 @@ class Alarm:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-
-
-class _Response(web.StreamResponse):
-    """A response whose head may wait for the first bytes of its body, to go out with them."""
-
-    def __init__(self, status: int, lines: CIMultiDict[str], *, at_once: bool) -> None:
-        super().__init__(status=status, headers=lines)
-        # aiohttp's own name for it; with one that does not know it the head goes out alone, as it always did.
-        self._send_headers_immediately = at_once
 
 
 class Driver:
@@ -344,14 +335,12 @@ class Driver:
                 raise AssertionError(f"{type(command).__name__} has been carried out already")
 
     async def _begin(self, head: SendHead, batch: list[Command]) -> None:
-        lines: CIMultiDict[str] = CIMultiDict(head.headers)
         size = sum([len(command.data) for command in batch if type(command) is SendBody])
         ends = any(type(command) is Finish for command in batch)
-        if ends and "content-length" not in lines:
-            lines["content-length"] = str(size)
-        lines.setdefault("server", "claude-failover")
-        self._response = _Response(head.status, lines, at_once=not (size or ends))
-        await self._response.prepare(self._request)
+        self._response = response = Response(self._request, head.status)
+        await response.begin(
+            head.headers, self._clock.now().wall, size=size if ends else None, at_once=not (size or ends)
+        )
 
     async def _close_attempt(self) -> None:
         head, self._head = self._head, None
