@@ -36,7 +36,7 @@ MAX_EXCHANGES: Final = 4096
 """Requests in flight; each takes two descriptors."""
 
 NAMES: Final = 64
-"""Names of requests made at once."""
+"""Names of requests made at once: each visit to the kernel costs as much as twenty of them."""
 
 OTHER_USER: Final = Refused(
     403, "permission_error", "requests of another user of this machine are not served (listen.other_users)", "uid"
@@ -84,10 +84,10 @@ class DataPort:
         self._names: list[str] = []
 
     def _name(self) -> str:
-        """Name a request. Many are made at once: each visit to the kernel costs as much as twenty names."""
+        """Name a request. Names go up with time: those written down together share a page of the ledger's indexes."""
         if not self._names:
-            dice = secrets.token_hex(10 * NAMES)
-            self._names = [f"cfr_{dice[at : at + 20]}" for at in range(0, len(dice), 20)]
+            first, dice = int(self.world.clock.now().wall * 1_000) * NAMES, secrets.token_hex(4 * NAMES)
+            self._names = [f"cfr_{first + n:012x}{dice[8 * n : 8 * n + 8]}" for n in reversed(range(NAMES))]
         return self._names.pop()
 
     def stranger(self, transport: asyncio.BaseTransport) -> int | None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -508,6 +509,23 @@ async def test_a_large_request_is_sent_without_a_warning() -> None:
         heard = await say(raw("POST /v1/messages HTTP/1.1", port, f"Content-Length: {len(body)}", body=body))
     assert mirror.bodies == [body]
     assert heard.endswith(answer)
+
+
+async def test_names_of_requests_go_up_with_time_and_none_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_port, "NAMES", 4)
+    names = []
+    async with simulated_claude() as claude, serving(settings_for(claude.url)) as served, client() as web:
+        before = served.world.clock.now().wall
+        for _ in range(10):
+            body, lines = messages_body(stream=False), KEYED | claude_headers()
+            async with web.post(f"{served.url}/v1/messages", data=body, headers=lines) as response:
+                names.append(response.headers["x-claude-failover-request-id"])
+        after = served.world.clock.now().wall
+    assert names == sorted(set(names))
+    assert all(re.fullmatch("cfr_[0-9a-f]{20}", name) for name in names)
+    moments = [int(name[4:16], 16) // 4 / 1_000 for name in names]
+    assert all(before - 0.001 <= moment <= after for moment in moments)
+    assert len({name[16:] for name in names}) > 5, "the dice"
 
 
 async def test_a_broken_body_is_refused_in_our_shape() -> None:
