@@ -40,15 +40,7 @@ from claude_failover.ledger_batch import Batch
 from claude_failover.ledger_days import Zone
 from claude_failover.ledger_prune import Bounds
 from claude_failover.ledger_query import Reader
-from claude_failover.ledger_rows import (
-    Conversations,
-    DayKey,
-    Hold,
-    Rows,
-    add,
-    day_of_attempt,
-    day_of_exchange,
-)
+from claude_failover.ledger_rows import Conversations, DayKey, Hold, Rows, Sums, keep
 from claude_failover.ledger_store import Announce, Store
 
 FLUSH_AFTER: Final = 0.25
@@ -101,7 +93,7 @@ class Ledger:
         self._announce = announce
         self._store = Store(path, announce, bounds, now, f"{rows.zone.at(now):%Y%m%d-%H%M%S}")
         self._queue: deque[AttemptRecord | ExchangeRecord | Hold | str] = deque()
-        self._overflow: dict[DayKey, dict[str, int]] = {}
+        self._overflow: dict[DayKey, Sums] = {}
         self._questions: deque[tuple[Callable[[Reader], Any], Future[Any]]] = deque()
         self._lock = threading.RLock()
         """The condition's; entered by itself where nobody waits, because the condition's own way in is Python."""
@@ -247,10 +239,8 @@ class Ledger:
                 self._condition.notify()
 
     def _keep_sum(self, item: AttemptRecord | ExchangeRecord) -> None:
-        if isinstance(item, AttemptRecord):
-            add(self._overflow, *day_of_attempt(self._rows.attempt(item)))
-        else:
-            add(self._overflow, *day_of_exchange(self._rows.exchange(item)))
+        row = self._rows.attempt(item) if isinstance(item, AttemptRecord) else self._rows.exchange(item)
+        keep(self._overflow, row.day, row.added)
 
     def _work(self) -> None:
         pause = 0.0
@@ -294,8 +284,8 @@ class Ledger:
             self._questions.clear()
             self._urgent = False
             rows, closing = self._rows, self._closing
-        for key, added in overflow.items():
-            add(self._batch.given_up, key, added)
+        for day, added in overflow.items():
+            keep(self._batch.given_up, day, added)
             self._batch.money = True
         for item in items:
             try:

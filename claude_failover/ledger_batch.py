@@ -8,6 +8,7 @@ back is tried again whole; a row that is in the file already adds nothing a seco
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,13 +16,11 @@ from claude_failover.ledger_rows import (
     ADD_TO_DAY,
     INSERT_ATTEMPT,
     INSERT_EXCHANGE,
-    SUM_COLUMNS,
     DayKey,
     Hold,
-    Value,
-    add,
-    day_of_attempt,
-    day_of_exchange,
+    Row,
+    Sums,
+    keep,
 )
 from claude_failover.ledger_schema import immediate
 
@@ -40,9 +39,9 @@ REFUSED: Final = (
 class Batch:
     """Rows, sums of rows given up, reservations that began and ended."""
 
-    attempts: list[dict[str, Value]] = field(default_factory=list)
-    exchanges: list[dict[str, Value]] = field(default_factory=list)
-    given_up: dict[DayKey, dict[str, int]] = field(default_factory=dict)
+    attempts: list[Row] = field(default_factory=list)
+    exchanges: list[Row] = field(default_factory=list)
+    given_up: dict[DayKey, Sums] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     """Reservations to be taken out with this batch."""
@@ -68,24 +67,13 @@ class Batch:
         """Whether something is to be written even if nothing new comes."""
         return not self.empty or bool(self.ended_next)
 
-    def attempt(self, row: dict[str, Value], most: int) -> int:
+    def attempt(self, row: Row, most: int) -> int:
         """Add an attempt; returns 1 if only its sum could be kept."""
-        self._note(row)
-        self.money = self.money or bool(row["paid"])
-        if self.rows >= most:
-            add(self.given_up, *day_of_attempt(row))
-            return 1
-        self.attempts.append(row)
-        return 0
+        return self._add(self.attempts, row, most)
 
-    def exchange(self, row: dict[str, Value], most: int) -> int:
+    def exchange(self, row: Row, most: int) -> int:
         """Add an exchange; returns 1 if only its sum could be kept."""
-        self._note(row)
-        if self.rows >= most:
-            add(self.given_up, *day_of_exchange(row))
-            return 1
-        self.exchanges.append(row)
-        return 0
+        return self._add(self.exchanges, row, most)
 
     def hold(self, hold: Hold) -> None:
         """A reservation began."""
@@ -103,10 +91,14 @@ class Batch:
         """What to begin with once this one is in the file."""
         return Batch(ended=self.ended_next)
 
-    def _note(self, row: dict[str, Value]) -> None:
-        started = row["started_ms"]
-        if isinstance(started, int):
-            self.newest = max(self.newest, started / 1_000)
+    def _add(self, waiting: list[Row], row: Row, most: int) -> int:
+        self.newest = max(self.newest, row.started)
+        self.money = self.money or row.paid
+        if len(self.attempts) + len(self.exchanges) >= most:
+            keep(self.given_up, row.day, row.added)
+            return 1
+        waiting.append(row)
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +111,10 @@ class Written:
     """Rows that SQLite would not take."""
 
 
+class _SeenBeforeError(Exception):
+    """Not all rows were new."""
+
+
 def write(db: sqlite3.Connection, batch: Batch) -> Written:
     """Write a batch in one transaction.
 
@@ -127,32 +123,54 @@ def write(db: sqlite3.Connection, batch: Batch) -> Written:
     """
     if batch.empty:
         return Written()
-    rows = refused = 0
-    sums: dict[DayKey, dict[str, int]] = {}
-    statements = (
-        (INSERT_ATTEMPT, batch.attempts, day_of_attempt),
-        (INSERT_EXCHANGE, batch.exchanges, day_of_exchange),
-    )
+    try:
+        return _write(db, batch, _together)
+    except (*REFUSED, _SeenBeforeError):
+        # Nearly never: only now it is worth to look at each row alone.
+        return _write(db, batch, _one_by_one)
+
+
+_Insert = Callable[[sqlite3.Connection, str, list[Row], dict[DayKey, Sums]], Written]
+
+
+def _write(db: sqlite3.Connection, batch: Batch, insert: _Insert) -> Written:
+    sums = dict(batch.given_up)
     with immediate(db):
         db.executemany(
             "INSERT OR REPLACE INTO holds (id, day, amount_nusd, session, held_ms) VALUES (?, ?, ?, ?, ?)",
             [(h.id, h.day, h.amount_nusd, h.session, h.held_ms) for h in batch.holds.values()],
         )
-        for statement, waiting, day_of in statements:
-            for row in waiting:
-                try:
-                    new = db.execute(statement, tuple(row.values())).rowcount > 0
-                except REFUSED:
-                    if not db.in_transaction:
-                        raise
-                    refused += 1
-                    add(sums, *day_of(row))
-                    continue
-                if new:
-                    rows += 1
-                    add(sums, *day_of(row))
-        for key, added in batch.given_up.items():
-            add(sums, key, added)
-        db.executemany(ADD_TO_DAY, [(*key, *(added[column] for column in SUM_COLUMNS)) for key, added in sums.items()])
+        attempts = insert(db, INSERT_ATTEMPT, batch.attempts, sums)
+        exchanges = insert(db, INSERT_EXCHANGE, batch.exchanges, sums)
+        db.executemany(ADD_TO_DAY, [(*day, *added) for day, added in sums.items()])
         db.executemany("DELETE FROM holds WHERE id = ?", [(hold,) for hold in batch.ended])
-    return Written(rows, refused)
+    return Written(attempts.rows + exchanges.rows, attempts.refused + exchanges.refused)
+
+
+def _together(db: sqlite3.Connection, statement: str, rows: list[Row], sums: dict[DayKey, Sums]) -> Written:
+    """Insert rows that are all new, as quickly as it goes."""
+    new = db.executemany(statement, [row.values for row in rows]).rowcount
+    if new != len(rows):
+        raise _SeenBeforeError
+    of_days: dict[DayKey, list[Sums]] = {}
+    for row in rows:
+        of_days.setdefault(row.day, []).append(row.added)
+    for day, every in of_days.items():
+        keep(sums, day, tuple(map(sum, zip(*every, strict=True))))
+    return Written(new)
+
+
+def _one_by_one(db: sqlite3.Connection, statement: str, rows: list[Row], sums: dict[DayKey, Sums]) -> Written:
+    """Insert what is new and what SQLite takes."""
+    written = refused = 0
+    for row in rows:
+        try:
+            if db.execute(statement, row.values).rowcount <= 0:
+                continue
+            written += 1
+        except REFUSED:
+            if not db.in_transaction:
+                raise
+            refused += 1
+        keep(sums, row.day, row.added)
+    return Written(written, refused)

@@ -6,14 +6,24 @@ writing a record a second time changes nothing. Sums outlive the rows they came 
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
+
+import msgspec
 
 from claude_failover.core.prices import PriceTable, scope_of
-from claude_failover.core.types import AttemptRecord, BackendName, Ended, Epoch, ExchangeRecord, Kind, Reason, Seconds
+from claude_failover.core.types import (
+    AttemptRecord,
+    BackendName,
+    Ended,
+    Epoch,
+    ExchangeRecord,
+    Kind,
+    Outcome,
+    Reason,
+    Seconds,
+)
 from claude_failover.ledger_days import Zone
 
 Value = str | int | None
@@ -58,8 +68,6 @@ NOT_FAILOVER: Final = frozenset({Reason.PRIMARY, Reason.FORCED, Reason.PREFERRED
 MAX_STEPS_BYTES: Final = 20_000
 """A timeline longer than this is stored shortened: ``explain`` of yesterday need not have every ping."""
 
-_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 RECOVERED: Final = "left open by a crash: counted with everything that was reserved for it"
 
 CACHE_LIFE: Final = Seconds(3_600.0)
@@ -69,6 +77,30 @@ _MAX_CONVERSATIONS: Final = 2_000
 
 DayKey = tuple[str, str, str]
 """Day, backend, model."""
+
+Sums = tuple[int, ...]
+"""In the order of :data:`SUM_COLUMNS`."""
+
+_Step = tuple[float, str, str, str]
+
+_NOTHING: Final[Sums] = (0,) * len(SUM_COLUMNS)
+_REQUEST: Final[Sums] = (1, *_NOTHING[1:])
+_RESCUED: Final[Sums] = (1, 1, *_NOTHING[2:])
+
+
+class Row(NamedTuple):
+    """What waits to be written: plain tuples, because each request has two of them."""
+
+    values: tuple[Value, ...]
+    """In the order of the table's columns. Of enumerations the values, of flags 0 or 1: SQLite asks around how to
+    store what is no plain text or number."""
+    day: DayKey
+    """Which sum it belongs to."""
+    added: Sums
+    """What it adds to that."""
+    started: Epoch
+    paid: bool
+    """Whether it cost real money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,173 +147,131 @@ class Rows:
     prices: PriceTable | None
     conversations: Conversations
 
-    def attempt(self, record: AttemptRecord) -> dict[str, Value]:
-        """One attempt's row. Of enumerations the values: SQLite asks around how to store what is no plain text."""
-        return _storable(self._attempt(record))
+    def attempt(self, record: AttemptRecord) -> Row:
+        """One attempt's row."""
+        return self._attempt(record, self.zone.day(record.started).key)
 
-    def exchange(self, record: ExchangeRecord) -> dict[str, Value]:
-        """One exchange's row."""
-        return _storable(self._exchange(record))
+    def left_open(self, hold: Hold) -> Row:
+        """The row of an attempt that a crash cut off: it may have cost everything that was held for it."""
+        record = AttemptRecord(
+            exchange=f"crash:{hold.id}",
+            attempt=0,
+            backend=BackendName("(crash)"),
+            kind=Kind.BEDROCK,
+            model="",
+            upstream_model="",
+            surface=None,
+            reason=Reason.LAST_RESORT,
+            outcome=Outcome.CUT,
+            detail=RECOVERED,
+            status=None,
+            started=Epoch((hold.held_ms + 0.5) / 1_000),  # whatever the division makes of it: that millisecond
+            ttfb=None,
+            ttft=None,
+            duration=Seconds(0.0),
+            usage_state=Ended.PARTIAL,
+            session=hold.session,
+            paid=True,
+            cost_nusd=hold.amount_nusd,
+            list_cost_nusd=hold.amount_nusd,
+            price_estimated=True,
+            streaming=False,
+        )
+        return self._attempt(record, hold.day)
 
-    def _attempt(self, record: AttemptRecord) -> dict[str, Value]:
-        usage = record.usage
+    def exchange(self, record: ExchangeRecord) -> Row:
+        """One exchange's row. It counts where it was answered."""
+        started, failed_over = record.started, record.failed_over
+        key: DayKey = (self.zone.day(started).key, record.backend or "", record.model)
+        steps = _steps(record)
+        values: tuple[Value, ...] = (
+            record.exchange, int(started * 1_000), key[0], self.zone.hour(started), record.model, record.outcome,
+            record.status, record.backend, record.reason.value if record.reason else None, _ms(record.duration),
+            _ms(record.overhead), _ms(record.ttft), record.session, record.agent, record.request_class,
+            1 if failed_over else 0, 1 if record.streaming else 0, steps,
+        )  # fmt: skip
+        if not (
+            f"{record.exchange}{record.model}{record.outcome}{record.backend}"
+            f"{record.session}{record.agent}{record.request_class}{steps}"
+        ).isascii():
+            values, key = _storable(values, key)
+        rescued = failed_over and record.outcome == "served"
+        return Row(values, key, _RESCUED if rescued else _REQUEST, started, paid=False)
+
+    def _attempt(self, record: AttemptRecord, day: str) -> Row:
+        started, paid, usage, extra = record.started, record.paid, record.usage, record.extra
+        cost, listed = record.cost_nusd, record.list_cost_nusd
         warm = self.conversations.warm_elsewhere(record)
         rebuild = self.prices.rebuild(record.model, usage, warm) if self.prices is not None and warm else 0
-        bedrock = record.kind is Kind.BEDROCK
-        return {
-            "exchange": record.exchange,
-            "attempt": record.attempt,
-            "started_ms": int(record.started * 1_000),
-            "day": self.zone.day(record.started).key,
-            "hour": self.zone.hour(record.started),
-            "backend": record.backend,
-            "kind": record.kind.value,
-            "model": record.model,
-            "upstream_model": record.upstream_model,
-            "scope": scope_of(record.upstream_model, record.extra.get("scope", "")) if bedrock else "",
-            "region": record.extra.get("region", ""),
-            "surface": record.surface.value if record.surface else None,
-            "reason": record.reason.value,
-            "outcome": record.outcome.value,
-            "detail": record.detail,
-            "status": record.status,
-            "ttfb_ms": _ms(record.ttfb),
-            "ttft_ms": _ms(record.ttft),
-            "duration_ms": _ms(record.duration),
-            "input": usage.input,
-            "output": usage.output,
-            "cache_read": usage.cache_read,
-            "write_5m": usage.cache_write_5m,
-            "write_1h": usage.cache_write_1h,
-            "web_searches": usage.web_searches,
-            "thinking": usage.thinking,
-            "geo_us": int(usage.geo_us),
-            "fast": int(usage.fast),
-            "usage_state": record.usage_state.value,
-            "upstream_request_id": record.upstream_request_id,
-            "session": record.session,
-            "agent": record.agent,
-            "request_class": record.request_class,
-            "paid": int(record.paid),
-            "cost_nusd": record.cost_nusd,
-            "list_nusd": record.list_cost_nusd,
-            "rebuild_nusd": rebuild,
-            "estimated": int(record.price_estimated),
-            "committed": int(record.committed),
-            "streaming": int(record.streaming),
-            "failover": int(record.backend != self.primary and record.reason not in NOT_FAILOVER),
-            "prices_as_of": self.prices.as_of if self.prices is not None else "",
-        }
-
-    def _exchange(self, record: ExchangeRecord) -> dict[str, Value]:
-        return {
-            "exchange": record.exchange,
-            "started_ms": int(record.started * 1_000),
-            "day": self.zone.day(record.started).key,
-            "hour": self.zone.hour(record.started),
-            "model": record.model,
-            "outcome": record.outcome,
-            "status": record.status,
-            "backend": record.backend,
-            "reason": record.reason.value if record.reason else None,
-            "duration_ms": _ms(record.duration),
-            "overhead_ms": _ms(record.overhead),
-            "ttft_ms": _ms(record.ttft),
-            "session": record.session,
-            "agent": record.agent,
-            "request_class": record.request_class,
-            "failed_over": int(record.failed_over),
-            "streaming": int(record.streaming),
-            "steps": _steps(record),
-        }
-
-    def left_open(self, hold: Hold) -> dict[str, Value]:
-        """The row of an attempt that a crash cut off: it may have cost everything that was held for it."""
-        started = Epoch(hold.held_ms / 1_000)
-        blank: dict[str, Value] = dict.fromkeys(ATTEMPT_COLUMNS, 0)
-        nothing = ("surface", "status", "ttfb_ms", "ttft_ms", "upstream_request_id", "agent", "request_class")
-        return blank | dict.fromkeys(nothing) | {
-            "exchange": f"crash:{hold.id}",
-            "started_ms": hold.held_ms,
-            "day": hold.day,
-            "hour": self.zone.hour(started),
-            "backend": "(crash)",
-            "kind": Kind.BEDROCK,
-            "model": "",
-            "upstream_model": "",
-            "scope": "",
-            "region": "",
-            "reason": Reason.LAST_RESORT,
-            "outcome": "cut",
-            "detail": RECOVERED,
-            "usage_state": Ended.PARTIAL,
-            "session": hold.session,
-            "paid": 1,
-            "cost_nusd": hold.amount_nusd,
-            "list_nusd": hold.amount_nusd,
-            "estimated": 1,
-            "failover": 1,
-            "prices_as_of": self.prices.as_of if self.prices is not None else "",
-        }  # fmt: skip
+        scope = scope_of(record.upstream_model, extra.get("scope", "")) if record.kind is Kind.BEDROCK else ""
+        region = extra.get("region", "")
+        failover = record.backend != self.primary and record.reason not in NOT_FAILOVER
+        estimated = 1 if record.price_estimated else 0
+        key: DayKey = (day, record.backend, record.model)
+        # In the order of ATTEMPT_COLUMNS.
+        values: tuple[Value, ...] = (
+            record.exchange, record.attempt, int(started * 1_000), day, self.zone.hour(started), record.backend,
+            record.kind.value, record.model, record.upstream_model, scope, region,
+            record.surface.value if record.surface else None, record.reason.value, record.outcome.value,
+            record.detail, record.status, _ms(record.ttfb), _ms(record.ttft), _ms(record.duration), usage.input,
+            usage.output, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h, usage.web_searches,
+            usage.thinking, 1 if usage.geo_us else 0, 1 if usage.fast else 0, record.usage_state.value,
+            record.upstream_request_id, record.session, record.agent, record.request_class, 1 if paid else 0,
+            cost, listed, rebuild,
+            estimated, 1 if record.committed else 0, 1 if record.streaming else 0, 1 if failover else 0,
+            self.prices.as_of if self.prices is not None else "",
+        )  # fmt: skip
+        # One look at all texts from outside together, for nearly all are ASCII.
+        if not (
+            f"{record.exchange}{record.backend}{record.model}{record.upstream_model}{scope}{region}{record.detail}"
+            f"{record.upstream_request_id}{record.session}{record.agent}{record.request_class}"
+        ).isascii():
+            values, key = _storable(values, key)
+        of_failover = failover and paid
+        added = (
+            0, 0, 1, usage.input, usage.output, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h,
+            cost if paid else 0, 0 if paid else cost, cost if of_failover else 0,
+            max(0, listed - rebuild) if of_failover else 0, rebuild, estimated,
+            1 if record.usage_state is Ended.PARTIAL else 0,
+        )  # fmt: skip
+        return Row(values, key, added, started, paid)
 
 
-def day_of_attempt(row: Mapping[str, Value]) -> tuple[DayKey, dict[str, int]]:
-    """What an attempt's row adds to which sum."""
-    cost, listed, rebuild = _int(row["cost_nusd"]), _int(row["list_nusd"]), _int(row["rebuild_nusd"])
-    failover = bool(row["failover"]) and bool(row["paid"])
-    added = {column: _int(row[column]) for column in ("input", "output", "cache_read", "write_5m", "write_1h")}
-    return (str(row["day"]), str(row["backend"]), str(row["model"])), added | {
-        "attempts": 1,
-        "spent_nusd": cost if row["paid"] else 0,
-        "notional_nusd": 0 if row["paid"] else cost,
-        "failover_nusd": cost if failover else 0,
-        "primary_nusd": max(0, listed - rebuild) if failover else 0,
-        "rebuild_nusd": rebuild,
-        "estimated": _int(row["estimated"]),
-        "partial": int(row["usage_state"] == Ended.PARTIAL),
-    }
+def keep(sums: dict[DayKey, Sums], day: DayKey, added: Sums) -> None:
+    """Add to a table of sums in memory. It may come from a row that SQLite refused: what is no number adds nothing."""
+    before = sums.get(day, _NOTHING)
+    sums[day] = tuple(a + b if type(b) is int else a for a, b in zip(before, added, strict=True))
 
 
-def day_of_exchange(row: Mapping[str, Value]) -> tuple[DayKey, dict[str, int]]:
-    """What an exchange's row adds to which sum: it counts where it was answered."""
-    rescued = bool(row["failed_over"]) and row["outcome"] == "served"
-    return (str(row["day"]), str(row["backend"] or ""), str(row["model"])), {"requests": 1, "rescued": int(rescued)}
-
-
-def add(sums: dict[DayKey, dict[str, int]], key: DayKey, added: Mapping[str, int]) -> None:
-    """Add to a table of sums in memory."""
-    into = sums.setdefault(key, dict.fromkeys(SUM_COLUMNS, 0))
-    for column, value in added.items():
-        into[column] += value
-
-
-def _storable(row: dict[str, Value]) -> dict[str, Value]:
+def _clean(text: str) -> str:
     """Headers are bytes: what was decoded from them may hold halves of characters, which SQLite refuses."""
-    # One look at all texts together, for nearly all are ASCII.
-    if "".join([value for value in row.values() if type(value) is str]).isascii():
-        return row
-    return {
-        name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-        for name, value in row.items()
-    }
+    return text.encode("utf-8", "replace").decode()
+
+
+def _storable(values: tuple[Value, ...], day: DayKey) -> tuple[tuple[Value, ...], DayKey]:
+    clean = tuple(_clean(value) if isinstance(value, str) else value for value in values)
+    return clean, (day[0], _clean(day[1]), _clean(day[2]))
 
 
 def _ms(seconds: Seconds | None) -> int | None:
     return None if seconds is None else max(0, round(seconds * 1_000))
 
 
-def _int(value: Value) -> int:
-    return value if isinstance(value, int) else 0
-
-
 def _steps(record: ExchangeRecord) -> str:
-    steps = [[round(step.at, 4), step.what, step.backend, step.detail] for step in record.steps]
-    text = _COMPACT(steps)
+    steps: list[_Step] = [(round(step.at, 4), step.what, step.backend, step.detail) for step in record.steps]
+    text = _compact(steps)
     while len(text) > MAX_STEPS_BYTES and len(steps) > 1:
         # Its beginning and its end say most.
         middle = len(steps) // 4
         del steps[middle : len(steps) - middle]
-        text = _COMPACT(steps)
+        text = _compact(steps)
         if len(steps) < 4:
             break
     return text if len(text) <= MAX_STEPS_BYTES else "[]"
+
+
+def _compact(steps: list[_Step]) -> str:
+    try:
+        return msgspec.json.encode(steps).decode()
+    except (UnicodeEncodeError, TypeError):
+        return _compact([(at, _clean(what), _clean(backend), _clean(detail)) for at, what, backend, detail in steps])

@@ -25,6 +25,7 @@ from claude_failover.core.types import (
 )
 from claude_failover.ledger import Ledger
 from claude_failover.ledger_days import Zone
+from claude_failover.ledger_rows import ATTEMPT_COLUMNS, EXCHANGE_COLUMNS, SUM_COLUMNS, Row, Value
 
 CLAUDE = BackendName("claude")
 BEDROCK = BackendName("bedrock")
@@ -96,6 +97,17 @@ SERVED = ExchangeRecord(
     request_class=None,
     failed_over=True,
 )
+
+
+def columns(row: Row) -> dict[str, Value]:
+    """A row's values by the names of their columns."""
+    names = ATTEMPT_COLUMNS if len(row.values) == len(ATTEMPT_COLUMNS) else EXCHANGE_COLUMNS
+    return dict(zip(names, row.values, strict=True))
+
+
+def sums(row: Row) -> dict[str, int]:
+    """What a row adds to its day, by the names of the columns."""
+    return dict(zip(SUM_COLUMNS, row.added, strict=True))
 
 
 class Told:

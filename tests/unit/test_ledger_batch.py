@@ -5,15 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from claude_failover.ledger_batch import Batch, Written, write
 from claude_failover.ledger_query import By, Reader
-from claude_failover.ledger_rows import Conversations, Hold, Rows
+from claude_failover.ledger_rows import Conversations, Hold, Row, Rows
 from claude_failover.ledger_schema import open_for_writing
-from tests.ledger_records import AT_BEDROCK, AT_CLAUDE, CLAUDE, DAY, PRICES, SERVED, UTC
+from tests.ledger_records import AT_BEDROCK, AT_CLAUDE, CLAUDE, DAY, PRICES, SERVED, UTC, columns, sums
 
 
 @pytest.fixture
@@ -33,6 +34,10 @@ def filled() -> Batch:
     batch.attempt(rows().attempt(AT_BEDROCK), 10)
     batch.exchange(rows().exchange(SERVED), 10)
     return batch
+
+
+def with_values(row: Row, **values: Any) -> Row:
+    return row._replace(values=tuple((columns(row) | values).values()))
 
 
 def counts(db: sqlite3.Connection) -> tuple[int, int, int]:
@@ -74,10 +79,29 @@ def test_a_batch_that_fails_leaves_nothing_behind(db: sqlite3.Connection) -> Non
 
 def test_a_row_that_sqlite_refuses_is_given_up_and_its_money_is_not(db: sqlite3.Connection) -> None:
     batch = filled()
-    batch.attempts[1]["ttfb_ms"] = 2**70
+    batch.attempts[1] = with_values(batch.attempts[1], ttfb_ms=2**70)
     assert write(db, batch) == Written(rows=2, refused=1)
     assert counts(db) == (1, 1, 0)
     assert Reader(db).spent(DAY) == 264_040_000
+
+
+def test_of_a_row_that_sqlite_refuses_only_numbers_are_kept(db: sqlite3.Connection) -> None:
+    batch = filled()
+    odd: dict[str, Any] = {"output": "many", "rebuild_nusd": 0.5}
+    row = with_values(batch.attempts[1], **odd)
+    batch.attempts[1] = row._replace(added=tuple((sums(row) | odd).values()))
+    assert write(db, batch) == Written(rows=2, refused=1)
+    total = Reader(db).costs(DAY, DAY, By.DAY)[1]
+    assert (total.spent_nusd, total.output, total.rebuild_nusd) == (264_040_000, 200, 0)
+
+
+def test_known_rows_add_nothing_and_new_ones_beside_them_do(db: sqlite3.Connection) -> None:
+    write(db, filled())
+    batch = filled()
+    batch.attempt(rows().attempt(replace(AT_BEDROCK, exchange="cfr_9")), 10)
+    assert write(db, batch) == Written(rows=1)
+    assert counts(db) == (3, 1, 0)
+    assert Reader(db).spent(DAY) == 528_080_000
 
 
 def test_beyond_the_bound_only_the_sum_is_kept(db: sqlite3.Connection) -> None:
@@ -112,5 +136,5 @@ def test_a_batch_knows_its_newest_row_and_whether_money_is_in_it() -> None:
     assert (batch.newest, batch.money) == (AT_CLAUDE.started, False)
     batch.attempt(rows().attempt(AT_BEDROCK), 10)
     assert (batch.newest, batch.money) == (AT_BEDROCK.started, True)
-    batch.attempt({**rows().attempt(AT_CLAUDE), "started_ms": None}, 10)
-    assert batch.newest == AT_BEDROCK.started
+    batch.attempt(rows().attempt(AT_CLAUDE), 10)
+    assert (batch.newest, batch.money) == (AT_BEDROCK.started, True)

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from claude_failover.core.types import Epoch
 from claude_failover.errors import LedgerError
@@ -135,13 +136,11 @@ def test_old_rows_go_once_a_day(tmp_path: Path) -> None:
     count = "SELECT count(*) FROM attempts"
     assert db.execute(count).fetchone() == (1,), "its own moment is not older than itself"
     batch = Batch()
-    batch.attempt({**ROWS.attempt(AT_BEDROCK), "exchange": "x", "started_ms": int((NOON + 3_600) * 1_000)}, 10)
+    batch.attempt(ROWS.attempt(replace(AT_BEDROCK, exchange="x", started=Epoch(NOON + 3_600))), 10)
     ledger.write(batch, ROWS)
     assert db.execute(count).fetchone() == (2,)
     batch = Batch()
-    batch.attempt(
-        {**ROWS.attempt(AT_BEDROCK), "exchange": "y", "started_ms": int((NOON + PRUNE_EVERY + 61) * 1_000)}, 10
-    )
+    batch.attempt(ROWS.attempt(replace(AT_BEDROCK, exchange="y", started=Epoch(NOON + PRUNE_EVERY + 61))), 10)
     ledger.write(batch, ROWS)
     assert db.execute(count).fetchone() == (1,)
     ledger.close()
