@@ -10,14 +10,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from claude_failover.ledger_rows import (
     ADD_TO_DAY,
+    AT_ONCE,
     INSERT_ATTEMPT,
     INSERT_EXCHANGE,
     DayKey,
     Hold,
+    Insert,
     Row,
     Sums,
     keep,
@@ -130,10 +133,10 @@ def write(db: sqlite3.Connection, batch: Batch) -> Written:
         return _write(db, batch, _one_by_one)
 
 
-_Insert = Callable[[sqlite3.Connection, str, list[Row], dict[DayKey, Sums]], Written]
+_Way = Callable[[sqlite3.Connection, Insert, list[Row], dict[DayKey, Sums]], Written]
 
 
-def _write(db: sqlite3.Connection, batch: Batch, insert: _Insert) -> Written:
+def _write(db: sqlite3.Connection, batch: Batch, insert: _Way) -> Written:
     sums = dict(batch.given_up)
     with immediate(db):
         db.executemany(
@@ -147,9 +150,13 @@ def _write(db: sqlite3.Connection, batch: Batch, insert: _Insert) -> Written:
     return Written(attempts.rows + exchanges.rows, attempts.refused + exchanges.refused)
 
 
-def _together(db: sqlite3.Connection, statement: str, rows: list[Row], sums: dict[DayKey, Sums]) -> Written:
+def _together(db: sqlite3.Connection, insert: Insert, rows: list[Row], sums: dict[DayKey, Sums]) -> Written:
     """Insert rows that are all new, as quickly as it goes."""
-    new = db.executemany(statement, [row.values for row in rows]).rowcount
+    values = [row.values for row in rows]
+    left = len(values) % AT_ONCE
+    new = db.executemany(insert.one, values[:left]).rowcount
+    for at in range(left, len(values), AT_ONCE):
+        new += db.execute(insert.many, tuple(chain.from_iterable(values[at : at + AT_ONCE]))).rowcount
     if new != len(rows):
         raise _SeenBeforeError
     of_days: dict[DayKey, list[Sums]] = {}
@@ -160,12 +167,12 @@ def _together(db: sqlite3.Connection, statement: str, rows: list[Row], sums: dic
     return Written(new)
 
 
-def _one_by_one(db: sqlite3.Connection, statement: str, rows: list[Row], sums: dict[DayKey, Sums]) -> Written:
+def _one_by_one(db: sqlite3.Connection, insert: Insert, rows: list[Row], sums: dict[DayKey, Sums]) -> Written:
     """Insert what is new and what SQLite takes."""
     written = refused = 0
     for row in rows:
         try:
-            if db.execute(statement, row.values).rowcount <= 0:
+            if db.execute(insert.one, row.values).rowcount <= 0:
                 continue
             written += 1
         except REFUSED:

@@ -25,7 +25,7 @@ from claude_failover.core.types import (
 )
 from claude_failover.ledger import Ledger
 from claude_failover.ledger_days import Zone
-from claude_failover.ledger_rows import ATTEMPT_COLUMNS, EXCHANGE_COLUMNS, SUM_COLUMNS, Row, Value
+from claude_failover.ledger_rows import ATTEMPT_COLUMNS, EXCHANGE_COLUMNS, NULL, SUM_COLUMNS, Row, Value
 
 CLAUDE = BackendName("claude")
 BEDROCK = BackendName("bedrock")
@@ -99,10 +99,10 @@ SERVED = ExchangeRecord(
 )
 
 
-def columns(row: Row) -> dict[str, Value]:
-    """A row's values by the names of their columns."""
+def columns(row: Row) -> dict[str, Value | None]:
+    """A row's values by the names of their columns, as they come out of the file again."""
     names = ATTEMPT_COLUMNS if len(row.values) == len(ATTEMPT_COLUMNS) else EXCHANGE_COLUMNS
-    return dict(zip(names, row.values, strict=True))
+    return {name: None if value == NULL else value for name, value in zip(names, row.values, strict=True)}
 
 
 def sums(row: Row) -> dict[str, int]:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from claude_failover.ledger_batch import Batch, Written, write
 from claude_failover.ledger_query import By, Reader
-from claude_failover.ledger_rows import Conversations, Hold, Row, Rows
+from claude_failover.ledger_rows import AT_ONCE, Conversations, Hold, Row, Rows
 from claude_failover.ledger_schema import open_for_writing
 from tests.ledger_records import AT_BEDROCK, AT_CLAUDE, CLAUDE, DAY, PRICES, SERVED, UTC, columns, sums
 
@@ -37,7 +37,7 @@ def filled() -> Batch:
 
 
 def with_values(row: Row, **values: Any) -> Row:
-    return row._replace(values=tuple((columns(row) | values).values()))
+    return replace(row, values=tuple((columns(row) | values).values()))
 
 
 def counts(db: sqlite3.Connection) -> tuple[int, int, int]:
@@ -48,6 +48,36 @@ def test_rows_and_their_sums_are_written_together(db: sqlite3.Connection) -> Non
     assert write(db, filled()) == Written(rows=3)
     assert counts(db) == (2, 1, 0)
     assert Reader(db).spent(DAY) == 264_040_000
+
+
+@pytest.mark.parametrize("count", [1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE + 2])
+def test_however_many_rows_there_are_each_is_written_once(db: sqlite3.Connection, count: int) -> None:
+    batch = Batch()
+    for number in range(count):
+        batch.attempt(rows().attempt(replace(AT_BEDROCK, exchange=f"cfr_{number:02d}")), 100)
+        batch.exchange(rows().exchange(replace(SERVED, exchange=f"cfr_{number:02d}")), 100)
+    assert write(db, batch) == Written(rows=2 * count)
+    names = [(f"cfr_{number:02d}",) for number in range(count)]
+    for table in ("attempts", "exchanges"):
+        assert db.execute(f"SELECT exchange FROM {table} ORDER BY exchange").fetchall() == names
+    total = Reader(db).costs(DAY, DAY, By.DAY)[1]
+    assert (total.attempts, total.requests, total.spent_nusd) == (count, count, count * 264_040_000)
+
+
+def test_what_is_not_known_is_null_in_the_file(db: sqlite3.Connection) -> None:
+    batch = Batch()
+    batch.attempt(rows().attempt(replace(AT_CLAUDE, status=None, ttfb=None, ttft=None, session=None)), 10)
+    batch.attempt(rows().attempt(replace(AT_CLAUDE, attempt=1, session="", agent="a1", upstream_request_id="")), 10)
+    nothing = replace(SERVED, status=None, backend=None, reason=None, ttft=None, session=None, agent="")
+    batch.exchange(rows().exchange(nothing), 10)
+    write(db, batch)
+    kept = "SELECT surface, status, ttfb_ms, ttft_ms, upstream_request_id, session, agent, request_class FROM attempts"
+    assert db.execute(kept).fetchall() == [
+        (None, None, None, None, None, None, None, None),
+        (None, 200, 200, 900, "", "", "a1", None),
+    ]
+    kept = "SELECT status, backend, reason, ttft_ms, session, agent, request_class FROM exchanges"
+    assert db.execute(kept).fetchall() == [(None, None, None, None, None, "", None)]
 
 
 def test_writing_a_batch_again_changes_nothing(db: sqlite3.Connection) -> None:
@@ -89,7 +119,7 @@ def test_of_a_row_that_sqlite_refuses_only_numbers_are_kept(db: sqlite3.Connecti
     batch = filled()
     odd: dict[str, Any] = {"output": "many", "rebuild_nusd": 0.5}
     row = with_values(batch.attempts[1], **odd)
-    batch.attempts[1] = row._replace(added=tuple((sums(row) | odd).values()))
+    batch.attempts[1] = replace(row, added=tuple((sums(row) | odd).values()))
     assert write(db, batch) == Written(rows=2, refused=1)
     total = Reader(db).costs(DAY, DAY, By.DAY)[1]
     assert (total.spent_nusd, total.output, total.rebuild_nusd) == (264_040_000, 200, 0)

@@ -39,7 +39,7 @@ def rows() -> Rows:
     return Rows(UTC, CLAUDE, PRICES, Conversations())
 
 
-def attempt(record: AttemptRecord) -> dict[str, Value]:
+def attempt(record: AttemptRecord) -> dict[str, Value | None]:
     return columns(rows().attempt(record))
 
 
