@@ -101,13 +101,13 @@ DayKey = tuple[str, str, str]
 """Day, backend, model."""
 
 Sums = tuple[int, ...]
-"""In the order of :data:`SUM_COLUMNS`."""
+"""In the order of :data:`SUM_COLUMNS`; it may end where only zeros follow."""
 
 _Step = tuple[float, str, str, str]
 
 _NOTHING: Final[Sums] = (0,) * len(SUM_COLUMNS)
-_REQUEST: Final[Sums] = (1, *_NOTHING[1:])
-_RESCUED: Final[Sums] = (1, 1, *_NOTHING[2:])
+_REQUEST: Final[Sums] = (1, 0)
+_RESCUED: Final[Sums] = (1, 1)
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -261,7 +261,8 @@ class Rows:
 def keep(sums: dict[DayKey, Sums], day: DayKey, added: Sums) -> None:
     """Add to a table of sums in memory. It may come from a row that SQLite refused: what is no number adds nothing."""
     before = sums.get(day, _NOTHING)
-    sums[day] = tuple(a + b if type(b) is int else a for a, b in zip(before, added, strict=True))
+    both = zip(before, added, strict=False)
+    sums[day] = tuple(a + b if type(b) is int else a for a, b in both) + before[len(added) :]
 
 
 def _clean(text: str) -> str:

@@ -107,7 +107,7 @@ def columns(row: Row) -> dict[str, Value | None]:
 
 def sums(row: Row) -> dict[str, int]:
     """What a row adds to its day, by the names of the columns."""
-    return dict(zip(SUM_COLUMNS, row.added, strict=True))
+    return dict.fromkeys(SUM_COLUMNS, 0) | dict(zip(SUM_COLUMNS, row.added, strict=False))
 
 
 class Told:
