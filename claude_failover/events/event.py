@@ -131,7 +131,15 @@ def read_line(line: bytes) -> dict[str, Any] | None:
 
 def stamp(at: float) -> str:
     """Write a moment in RFC 3339, UTC, milliseconds."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, part = divmod(at, 1.0)
+    # Rounded to microseconds and cut to milliseconds, as ``datetime`` does, which is asked once a second.
+    micros = round(part * 1_000_000)
+    return f"{_second(int(second) + micros // 1_000_000)}.{micros % 1_000_000 // 1_000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def render_text(event: Event, *, colour: bool = False, journald: bool = False, zone: tzinfo | None = None) -> str:

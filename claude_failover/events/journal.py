@@ -187,12 +187,12 @@ class Journal:
         if unsaid:
             loud.append(Event(0, batch[-1][0].at, "log.dropped", Level.WARNING, {"count": unsaid}))
         if self._file is not None and loud:
-            lost = self._file.write([self._line(event) for event in loud])
+            lost = self._file.write(self._lines(loud))
             # A notice that could not be written is said again, with the events that it could not be written with.
             self._lose(max(0, lost - (1 if unsaid else 0)), said=unsaid if lost else 0)
         audited = [event for event, _ in batch if event.name in AUDITED]
         if self._audit is not None and audited:
-            self._lose(self._audit.write([self._line(event) for event in audited]))
+            self._lose(self._audit.write(self._lines(audited)))
         if self._stream is not None:
             stream, render = self._stream
             try:
@@ -202,11 +202,13 @@ class Journal:
                 # The terminal is gone; the file goes on.
                 self._stream = None
 
-    def _line(self, event: Event) -> bytes:
-        line = event.line()
-        text = line.decode()
-        masked = self._secrets.mask(text)
-        return line if masked is text else masked.encode()
+    def _lines(self, events: list[Event]) -> list[bytes]:
+        """Their lines, masked. All are looked at together, for hardly ever is there anything to mask."""
+        lines = [event.line() for event in events]
+        together = b"".join(lines).decode()
+        if self._secrets.mask(together) is together:
+            return lines
+        return [self._secrets.mask(line.decode()).encode() for line in lines]
 
     def _lose(self, count: int, *, said: int = 0) -> None:
         if count or said:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
 from claude_failover.core.types import Epoch, Kind
@@ -29,6 +31,28 @@ def test_an_event_is_one_json_line_with_its_moment_first() -> None:
         event(backend="claude", until=AT, tried=["claude:plan_limit"], n=2, ok=True, none=None).line()
         == b'{"ts":"2026-11-18T11:06:40.250Z","level":"warning","event":"failover.happened","backend":"claude",'
         b'"until":1795000000.25,"tried":["claude:plan_limit"],"n":2,"ok":true,"none":null}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "written"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1_795_000_000.25, "2026-11-18T11:06:40.250Z"),
+        (1_795_000_000.0009, "2026-11-18T11:06:40.000Z"),
+        (1_795_000_000.9999, "2026-11-18T11:06:40.999Z"),
+        (1_795_000_000.9999998, "2026-11-18T11:06:41.000Z"),
+        (1_795_046_399.9999998, "2026-11-19T00:00:00.000Z"),
+    ],
+)
+def test_a_moment_is_written_in_whole_milliseconds(at: float, written: str) -> None:
+    assert stamp(at) == written
+
+
+@given(st.floats(0, 4e9))
+def test_a_moment_is_written_as_datetime_does(at: float) -> None:
+    assert datetime.fromisoformat(stamp(at)) == datetime.fromtimestamp(at, UTC).replace(
+        microsecond=datetime.fromtimestamp(at, UTC).microsecond // 1_000 * 1_000
     )
 
 

@@ -114,6 +114,18 @@ def test_registered_secrets_are_masked_on_every_way_out(tmp_path: Path) -> None:
         assert "it is [redacted]" in text
 
 
+def test_a_secret_in_one_of_many_lines_is_masked_and_the_others_are_as_they_were(tmp_path: Path) -> None:
+    secrets = LiveSecrets()
+    secrets.register("hunter2-hunter2")
+    journal = journal_in(tmp_path, secrets=secrets)
+    for detail in ("ä", "it is hunter2-hunter2", "nothing"):
+        journal(event("override.set", detail=detail))
+    journal.start()
+    journal.close()
+    for name in ("log", "audit"):
+        assert [line["detail"] for line in lines(tmp_path / name)] == ["ä", "it is [redacted]", "nothing"]
+
+
 def test_the_foreground_gets_lines_for_people_for_journald_or_json(tmp_path: Path) -> None:
     shown = []
     for options in ({}, {"journald": True}, {"json": True}):
