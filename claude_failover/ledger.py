@@ -3,7 +3,7 @@
 Rules:
 
 - **Nobody waits for it.** :meth:`Ledger.record` puts the record into a queue in memory and returns. One
-  thread with the only connection writes batches: after 250 ms, at 100 rows, or at once for money that
+  thread with the only connection writes batches: after 250 ms, at 400 rows, or at once for money that
   is reserved. ``kill -9`` loses at most the batch that was not yet written; a power cut at most the
   batches since the last sync of the journal (WAL, ``synchronous=NORMAL``).
 - **Nothing is lost silently.** When the disk is full or the file cannot be written, requests go on, the
