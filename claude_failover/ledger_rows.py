@@ -280,7 +280,9 @@ def _or_null(value: str | int | None) -> Value:
 
 
 def _ms(seconds: Seconds | None) -> Value:
-    return NULL if seconds is None else max(0, round(seconds * 1_000))
+    if seconds is None:
+        return NULL
+    return round(seconds * 1_000) if seconds > 0.0 else 0
 
 
 def _steps(record: ExchangeRecord) -> str:

@@ -171,6 +171,11 @@ def test_a_requests_row_has_every_value_in_its_column() -> None:
     }
 
 
+def test_a_duration_is_in_whole_milliseconds_and_never_negative() -> None:
+    for seconds, written in ((0.0014, 1), (0.0016, 2), (0.0, 0), (-0.5, 0), (None, None)):
+        assert attempt(replace(AT_CLAUDE, ttfb=seconds if seconds is None else Seconds(seconds)))["ttfb_ms"] == written
+
+
 def test_without_prices_a_row_names_none() -> None:
     plain = Rows(UTC, CLAUDE, None, Conversations())
     plain.attempt(AT_CLAUDE)
