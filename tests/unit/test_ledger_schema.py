@@ -14,6 +14,7 @@ from claude_failover.ledger_schema import (
     APPLICATION_ID,
     CARRIED,
     MIGRATIONS,
+    MIRROR_BYTES,
     VERSION,
     immediate,
     is_damage,
@@ -262,6 +263,31 @@ def test_the_mirror_is_private_and_read_back(tmp_path: Path) -> None:
     write_mirror(path, {"2026-11-22": 12})
     assert mode(mirror_path(path)) == 0o600
     assert read_mirror(path) == {"2026-11-22": 12}
+
+
+def test_the_mirror_is_written_in_place_and_keeps_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    mirror_path(path).write_text('{"2026-11-21": 3}', encoding="ascii")  # as it was once written
+    number = mirror_path(path).stat().st_ino
+    for sums in ({"2026-11-22": 12}, {"2026-11-22": 10**18, "2026-11-21": 5}, {"2026-11-23": 1}):
+        write_mirror(path, sums)
+        assert read_mirror(path) == sums
+        assert (mirror_path(path).stat().st_size, mirror_path(path).stat().st_ino) == (MIRROR_BYTES, number)
+
+
+def test_a_mirror_with_something_behind_it_becomes_whole_again(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    mirror_path(path).write_text("x" * (MIRROR_BYTES + 1), encoding="ascii")
+    write_mirror(path, {"2026-11-22": 12})
+    assert read_mirror(path) == {"2026-11-22": 12}
+
+
+def test_the_mirror_follows_no_link(tmp_path: Path) -> None:
+    path, other = tmp_path / "ledger.db", tmp_path / "other"
+    other.write_text("mine", encoding="ascii")
+    mirror_path(path).symlink_to(other)
+    write_mirror(path, {"2026-11-22": 12})
+    assert other.read_text(encoding="ascii") == "mine"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"2026-11-22": "x", "d": -1}', "\u00fc"])
