@@ -39,7 +39,7 @@ METRICS = "amazon-bedrock-invocationMetrics"
 """InvokeModel appends this to ``message_stop`` (bedrock.md 3); the Messages API has no such field."""
 
 
-class AnswerEvent(msgspec.Struct, frozen=True):
+class AnswerEvent(msgspec.Struct, frozen=True, gc=False):
     """One event of a streamed answer."""
 
     type: str

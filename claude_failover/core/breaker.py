@@ -87,7 +87,7 @@ class Readiness(StrEnum):
     RESTING = "resting"
 
 
-class Grant(msgspec.Struct, frozen=True):
+class Grant(msgspec.Struct, frozen=True, gc=False):
     """Leave to send, under a given state of the breaker."""
 
     generation: int
@@ -95,7 +95,7 @@ class Grant(msgspec.Struct, frozen=True):
     """Whose; only the owner of the probe can fail it."""
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """A transition that took place."""
 
     before: State

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import final
 
 import msgspec
 
@@ -27,7 +28,7 @@ from claude_failover.core.types import (
 # --- what the client asked -------------------------------------------------------------------
 
 
-class ClientRequest(msgspec.Struct, frozen=True):
+class ClientRequest(msgspec.Struct, frozen=True, gc=False):
     """A ``POST /v1/messages`` as it came: nothing re-serialised, nothing decoded."""
 
     id: str
@@ -42,7 +43,7 @@ class ClientRequest(msgspec.Struct, frozen=True):
 # --- what an upstream is asked to send ---------------------------------------------------------
 
 
-class UpstreamRequest(msgspec.Struct, frozen=True):
+class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):
     """One HTTP request for one backend, complete but for its origin and its credential."""
 
     method: str
@@ -59,11 +60,13 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
 # --- events ------------------------------------------------------------------------------------
 
 
-class Start(msgspec.Struct, frozen=True):
+@final
+class Start(msgspec.Struct, frozen=True, gc=False):
     """The request is complete; begin."""
 
 
-class HeadReceived(msgspec.Struct, frozen=True):
+@final
+class HeadReceived(msgspec.Struct, frozen=True, gc=False):
     """Status line and headers of an attempt's response."""
 
     attempt: int
@@ -71,7 +74,8 @@ class HeadReceived(msgspec.Struct, frozen=True):
     headers: Headers
 
 
-class BodyReceived(msgspec.Struct, frozen=True):
+@final
+class BodyReceived(msgspec.Struct, frozen=True, gc=False):
     """Bytes of an attempt's body, as they arrived."""
 
     attempt: int
@@ -105,7 +109,8 @@ class Failure(StrEnum):
     """An exception of our own code; caught at the request boundary."""
 
 
-class AttemptEnded(msgspec.Struct, frozen=True):
+@final
+class AttemptEnded(msgspec.Struct, frozen=True, gc=False):
     """An attempt's I/O is over: ``failure is None`` means that the body ended as HTTP says it should."""
 
     attempt: int
@@ -114,11 +119,13 @@ class AttemptEnded(msgspec.Struct, frozen=True):
     """One line for people; no secret, no header value."""
 
 
-class Wakeup(msgspec.Struct, frozen=True):
+@final
+class Wakeup(msgspec.Struct, frozen=True, gc=False):
     """The moment in :attr:`Exchange.deadline` has come."""
 
 
-class ClientGone(msgspec.Struct, frozen=True):
+@final
+class ClientGone(msgspec.Struct, frozen=True, gc=False):
     """The client closed its connection, or cannot be written to any more."""
 
 
@@ -127,7 +134,7 @@ Event = Start | HeadReceived | BodyReceived | AttemptEnded | Wakeup | ClientGone
 # --- commands ----------------------------------------------------------------------------------
 
 
-class OpenAttempt(msgspec.Struct, frozen=True):
+class OpenAttempt(msgspec.Struct, frozen=True, gc=False):
     """Send *request* to *backend*. At most one attempt of an exchange is open at a time."""
 
     attempt: int
@@ -143,46 +150,46 @@ class OpenAttempt(msgspec.Struct, frozen=True):
     """Sign with this offset added to our clock (learned from a 403's ``Date``)."""
 
 
-class CloseAttempt(msgspec.Struct, frozen=True):
+class CloseAttempt(msgspec.Struct, frozen=True, gc=False):
     """Give the attempt up at once: close its connection, send no further events of it."""
 
     attempt: int
 
 
-class SendHead(msgspec.Struct, frozen=True):
+class SendHead(msgspec.Struct, frozen=True, gc=False):
     """Begin the response to the client."""
 
     status: int
     headers: Headers
 
 
-class SendBody(msgspec.Struct, frozen=True):
+class SendBody(msgspec.Struct, frozen=True, gc=False):
     """Bytes for the client."""
 
     data: bytes
 
 
-class Finish(msgspec.Struct, frozen=True):
+class Finish(msgspec.Struct, frozen=True, gc=False):
     """The response is complete."""
 
 
-class Abort(msgspec.Struct, frozen=True):
+class Abort(msgspec.Struct, frozen=True, gc=False):
     """Close the client's connection without a proper end: the answer is not complete and must not look it."""
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """For the ledger, the log, the metrics."""
 
     record: AttemptRecord
 
 
-class Announce(msgspec.Struct, frozen=True):
+class Announce(msgspec.Struct, frozen=True, gc=False):
     """For the log, the metrics, the alerts; and persisted where it must survive a restart."""
 
     transition: Transition
 
 
-class Conclude(msgspec.Struct, frozen=True):
+class Conclude(msgspec.Struct, frozen=True, gc=False):
     """The exchange is over; its canonical record. Always the last command, exactly once."""
 
     record: ExchangeRecord
@@ -193,7 +200,7 @@ Command = OpenAttempt | CloseAttempt | SendHead | SendBody | Finish | Abort | Re
 # --- answers of translate, shared by its callers -------------------------------------------------
 
 
-class Rewrite(msgspec.Struct, frozen=True):
+class Rewrite(msgspec.Struct, frozen=True, gc=False):
     """One thing that translation changed, for the log and ``explain``: path and why, never content."""
 
     path: str
@@ -203,7 +210,7 @@ class Rewrite(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class Translated(msgspec.Struct, frozen=True):
+class Translated(msgspec.Struct, frozen=True, gc=False):
     """A request that Bedrock will take."""
 
     request: UpstreamRequest
@@ -212,7 +219,7 @@ class Translated(msgspec.Struct, frozen=True):
     extra: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class Untranslatable(msgspec.Struct, frozen=True):
+class Untranslatable(msgspec.Struct, frozen=True, gc=False):
     """Why this request cannot be served by Bedrock at all; the primary's answer stands."""
 
     why: str

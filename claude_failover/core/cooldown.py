@@ -55,7 +55,7 @@ HELD_POLL: Final = Seconds(0.5)
 MAX_KEPT: Final = 1_024
 
 
-class Key(msgspec.Struct, frozen=True):
+class Key(msgspec.Struct, frozen=True, gc=False):
     """What a cooldown reaches."""
 
     backend: BackendName
@@ -101,7 +101,7 @@ class Cooldown:
         return not self.held(now) and (self.early is None or now.monotonic - self.early >= EARLY_EVERY)
 
 
-class Held(msgspec.Struct, frozen=True):
+class Held(msgspec.Struct, frozen=True, gc=False):
     """A cooldown that stood when an attempt was sent: its outcome speaks about exactly this one."""
 
     key: Key

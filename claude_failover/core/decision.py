@@ -8,7 +8,7 @@ ends. A :class:`Hold` says when to ask again, with the same tries. A :class:`Sto
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, final
 
 import msgspec
 
@@ -21,7 +21,7 @@ REFUSED_ONLY_THERE: Final = "bedrock_only"
 may still serve."""
 
 
-class RequestFacts(msgspec.Struct, frozen=True):
+class RequestFacts(msgspec.Struct, frozen=True, gc=False):
     """What is known about a request before anything was sent."""
 
     exchange: str
@@ -50,7 +50,7 @@ class RequestFacts(msgspec.Struct, frozen=True):
         return None if self.session is None else (self.session, self.agent or "")
 
 
-class Try(msgspec.Struct, frozen=True):
+class Try(msgspec.Struct, frozen=True, gc=False):
     """One attempt of this request that is over."""
 
     backend: BackendName
@@ -59,7 +59,7 @@ class Try(msgspec.Struct, frozen=True):
     ended: Monotonic
 
 
-class Permit(msgspec.Struct, frozen=True):
+class Permit(msgspec.Struct, frozen=True, gc=False):
     """Leave to send one attempt."""
 
     id: int
@@ -76,7 +76,8 @@ class Permit(msgspec.Struct, frozen=True):
     opened: Instant
 
 
-class Go(msgspec.Struct, frozen=True):
+@final
+class Go(msgspec.Struct, frozen=True, gc=False):
     """Send one attempt there, now."""
 
     backend: BackendName
@@ -91,7 +92,8 @@ class Go(msgspec.Struct, frozen=True):
     """What deciding changed; to be announced."""
 
 
-class Hold(msgspec.Struct, frozen=True):
+@final
+class Hold(msgspec.Struct, frozen=True, gc=False):
     """Ask again then, with the same tries."""
 
     until: Monotonic
@@ -99,7 +101,8 @@ class Hold(msgspec.Struct, frozen=True):
     transitions: tuple[Transition, ...] = ()
 
 
-class Stop(msgspec.Struct, frozen=True):
+@final
+class Stop(msgspec.Struct, frozen=True, gc=False):
     """No further attempt: answer with the best original error."""
 
     why: str

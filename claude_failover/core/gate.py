@@ -45,7 +45,7 @@ class Route(StrEnum):
     METRICS = "metrics"
 
 
-class Admitted(msgspec.Struct, frozen=True):
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """May pass."""
 
     route: Route
@@ -53,7 +53,7 @@ class Admitted(msgspec.Struct, frozen=True):
     """The request's, without any line that carries our key."""
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """May not; what to answer."""
 
     status: int

@@ -65,7 +65,7 @@ class Gate(StrEnum):
     BLOCKED = "blocked"
 
 
-class Look(msgspec.Struct, frozen=True):
+class Look(msgspec.Struct, frozen=True, gc=False):
     """One gate, looked at."""
 
     gate: Gate
@@ -104,7 +104,7 @@ class Block:
     pins: tuple[str, ...] = ()
 
 
-class Spot(msgspec.Struct, frozen=True):
+class Spot(msgspec.Struct, frozen=True, gc=False):
     """A (backend, model), and what else decides which gates apply."""
 
     backend: BackendName
@@ -112,7 +112,7 @@ class Spot(msgspec.Struct, frozen=True):
     family: str | None
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What an attempt took on its way in."""
 
     owner: int

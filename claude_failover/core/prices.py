@@ -47,7 +47,7 @@ Source: platform.claude.com/docs/en/agents-and-tools/tool-use/overview, "Pricing
 """
 
 
-class Cost(msgspec.Struct, frozen=True):
+class Cost(msgspec.Struct, frozen=True, gc=False):
     """What an attempt's tokens cost."""
 
     nusd: int

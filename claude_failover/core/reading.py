@@ -6,7 +6,7 @@ relayed as it comes), and a body that is judged whole: every error, and a non-st
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, final
 
 import msgspec
 
@@ -34,7 +34,8 @@ WHOLE_BODY_MAX: Final = 64 * 1024 * 1024
 """Bytes of a non-streaming answer; 128k output tokens are under 1 MiB."""
 
 
-class Begun(msgspec.Struct, frozen=True):
+@final
+class Begun(msgspec.Struct, frozen=True, gc=False):
     """The commit: these bytes are the answer's first."""
 
     data: bytes
@@ -42,13 +43,15 @@ class Begun(msgspec.Struct, frozen=True):
     """What ended it at once."""
 
 
-class Whole(msgspec.Struct, frozen=True):
+@final
+class Whole(msgspec.Struct, frozen=True, gc=False):
     """The commit of an answer that is complete: this is all of it."""
 
     body: bytes
 
 
-class Failed(msgspec.Struct, frozen=True):
+@final
+class Failed(msgspec.Struct, frozen=True, gc=False):
     """It failed before the commit, so another backend may try."""
 
     verdict: Verdict
@@ -56,7 +59,8 @@ class Failed(msgspec.Struct, frozen=True):
     """Whether its connection is still open."""
 
 
-class Broken(msgspec.Struct, frozen=True):
+@final
+class Broken(msgspec.Struct, frozen=True, gc=False):
     """It broke after the commit."""
 
     verdict: Verdict
@@ -66,7 +70,8 @@ class Broken(msgspec.Struct, frozen=True):
     """Whether its connection is still open."""
 
 
-class Completed(msgspec.Struct, frozen=True):
+@final
+class Completed(msgspec.Struct, frozen=True, gc=False):
     """A stream has come to its proper end."""
 
 

@@ -32,7 +32,7 @@ UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
 """What msgspec raises on bytes that are no JSON, nested too deeply, or with lone surrogates."""
 
 
-class Peek(msgspec.Struct, frozen=True):
+class Peek(msgspec.Struct, frozen=True, gc=False):
     """What decisions need to know of one request."""
 
     model: str

@@ -9,7 +9,7 @@ from claude_failover.core.desk import Desk
 from claude_failover.core.types import BackendName, Instant
 
 
-class Route(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """The candidates of one request."""
 
     order: tuple[BackendName, ...]

@@ -52,7 +52,7 @@ class DayWindow:
     """How to name that moment to people, such as ``00:00 Europe/Berlin``."""
 
 
-class Reservation(msgspec.Struct, frozen=True):
+class Reservation(msgspec.Struct, frozen=True, gc=False):
     """Money held for one attempt. Settle or release it once; a second time has no effect."""
 
     id: int

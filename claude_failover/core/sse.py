@@ -40,7 +40,7 @@ _LOOK = 80
 """How much of an event's start is looked at for its name."""
 
 
-class ServerEvent(msgspec.Struct, frozen=True):
+class ServerEvent(msgspec.Struct, frozen=True, gc=False):
     """One event as it came."""
 
     raw: bytes

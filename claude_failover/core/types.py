@@ -33,7 +33,7 @@ Headers = tuple[tuple[str, str], ...]
 """Header lines in the order and the spelling in which they came; duplicates kept."""
 
 
-class Instant(msgspec.Struct, frozen=True):
+class Instant(msgspec.Struct, frozen=True, gc=False):
     """Both clocks, read together."""
 
     wall: Epoch
@@ -184,7 +184,7 @@ class Reason(StrEnum):
     """Our own code failed; the request went to the primary untouched."""
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one attempt, disjoint kinds: their sum is everything that was read or written.
 
     ``input`` excludes cache reads and writes, as in Anthropic's ``usage.input_tokens``.
@@ -211,7 +211,7 @@ class Usage(msgspec.Struct, frozen=True):
         return self.input + self.cache_read + self.cache_write_5m + self.cache_write_1h
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What one attempt's end means for failover. Built by :mod:`~claude_failover.core.failures`."""
 
     outcome: Outcome
@@ -245,7 +245,7 @@ class Ended(StrEnum):
     """No usage was seen."""
 
 
-class AttemptRecord(msgspec.Struct, frozen=True):
+class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     """One attempt, as the ledger, the log, the metrics and ``explain`` get it. Exactly one per opened attempt."""
 
     exchange: str
@@ -288,7 +288,7 @@ class AttemptRecord(msgspec.Struct, frozen=True):
     extra: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One line of a request's timeline, for ``explain``."""
 
     at: Seconds
@@ -299,7 +299,7 @@ class Step(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class ExchangeRecord(msgspec.Struct, frozen=True):
+class ExchangeRecord(msgspec.Struct, frozen=True, gc=False):
     """One client request, first byte to last: the canonical line of the log, and a window's entry."""
 
     exchange: str
@@ -347,7 +347,7 @@ class TransitionKind(StrEnum):
     SPEND_LIMIT = "spend.reached"
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """A change that the shell announces (log, metrics, alerts) and, where it must survive a restart, persists."""
 
     kind: TransitionKind
