@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -18,11 +18,14 @@ class Bounded(Generic[K, V]):
     peek: Callable[[K], V | None]
     """Look up without counting it as use: for reads that must change nothing. The dict's own method: a request
     asks more than ten times."""
+    held: Mapping[K, V]
+    """What is here, to look at. Whether that is anything at all costs no call to ask of it."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._entries: dict[K, V] = {}
         self.peek = self._entries.get
+        self.held = self._entries
 
     def get(self, key: K) -> V | None:
         """Look up, and count it as use."""

@@ -139,7 +139,7 @@ class Cooldowns:
 
     def gating(self, backend: BackendName, model: str, family: str | None) -> list[Cooldown]:
         """The cooldowns that a request for *model* meets at *backend*."""
-        if not self._standing:
+        if not self._standing.held:
             return []  # nearly always, and asked several times for every request
         keys = [Key(backend, Scope.BACKEND), Key(backend, Scope.MODEL, model)]
         if family is not None:
@@ -211,7 +211,7 @@ class Cooldowns:
 
     def served(self, held: tuple[Held, ...]) -> list[Transition]:
         """An attempt sent in spite of these brought content: they are over."""
-        return self._end(held) if held else []
+        return self._end(held)
 
     def released(self, held: tuple[Held, ...], owner: int, now: Instant, *, pause: bool) -> None:
         """An attempt ended that says nothing about the limit.
@@ -230,7 +230,8 @@ class Cooldowns:
 
     def worked(self, backend: BackendName, model: str) -> None:
         """A success: limits seen before it do not count towards ``detection_threshold``."""
-        self._seen.pop((backend, model))
+        if self._seen.held:
+            self._seen.pop((backend, model))
 
     def forget(self, backend: BackendName) -> None:
         """The backend is not configured any more."""

@@ -170,7 +170,7 @@ class Desk:
 
     def returned(self, spot: Spot, now: Instant) -> list[Transition]:
         """Traffic goes back to a backend that it had left, if nothing stands in the way any more."""
-        if not self.dwells.is_away(spot.backend, spot.model):
+        if not self.dwells.left or not self.dwells.is_away(spot.backend, spot.model):
             return []
         if self.gates.look(spot, now).gate is not Gate.AVAILABLE or self.dwelling(spot.backend, spot.model, now):
             return []

@@ -8,7 +8,7 @@ obstacle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,6 +40,8 @@ class Dwells:
 
     def __init__(self) -> None:
         self._places: Bounded[tuple[BackendName, str], _Place] = Bounded(MAX_KEPT)
+        self.left: Collection[tuple[BackendName, str]] = self._places.held
+        """What has ever been left: as a rule nothing, which costs no call to see."""
 
     def leave(self, backend: BackendName, model: str, reason: Reason, now: Instant) -> bool:
         """New requests go elsewhere from now on; false if they did already."""

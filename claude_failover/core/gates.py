@@ -144,7 +144,7 @@ class Gates:
         block = self._blocks.get(spot.backend)
         if block is not None and not (block.until and block.until.over(now)):
             return _blocked(block, now)
-        denied = self._denial(spot)
+        denied = self._denial(spot) if self._denied.held else None
         if denied is not None:
             return Look(Gate.DENIED, Seconds(math.inf), reason=Reason.DENIED, why=denied)
         cooling = self.cooldowns.gating(spot.backend, spot.model, spot.family)
@@ -193,7 +193,7 @@ class Gates:
         if cooling:
             self.cooldowns.take(cooling, owner, now)
         probe = bool(cooling) or not was_closed
-        return Entry(owner, grant, held, probe), self._told(spot, changes, now)
+        return Entry(owner, grant, held, probe), self._told(spot, changes, now) if changes else []
 
     # --- what came back --------------------------------------------------------------------------
 
@@ -203,9 +203,9 @@ class Gates:
         Returns:
             The entry as it stands now: what comes later from this attempt speaks of the new state.
         """
-        out = self.cooldowns.served(entry.held)
+        out = self.cooldowns.served(entry.held) if entry.held else []
         self.cooldowns.worked(spot.backend, spot.model)
-        if self._denied:
+        if self._denied.held:
             self._denied.pop((spot.backend, spot.model))
             self._denied.pop((spot.backend, ANY_MODEL))
         # A block stays: an old connection may go on serving while new ones meet a wrong certificate.
@@ -244,7 +244,7 @@ class Gates:
         """
         if entry.held:
             self.cooldowns.released(entry.held, entry.owner, now, pause=pause)
-        if breaker:
+        if breaker and entry.probe:  # nobody else holds its place
             self._breaker(spot).release(entry.grant)
 
     def deny(self, spot: Spot, why: str, *, every_model: bool) -> None:
@@ -312,8 +312,6 @@ class Gates:
 
     def _denial(self, spot: Spot) -> str | None:
         """Why the model is denied there; ``None`` if it is not."""
-        if not self._denied:
-            return None
         everything = self._denied.peek((spot.backend, ANY_MODEL))
         return everything if everything is not None else self._denied.peek((spot.backend, spot.model))
 
@@ -356,8 +354,6 @@ class Gates:
         return Look(gate, wait, Epoch(now.wall + rest), Seconds(rules.max_wait), Reason.BREAKER, why)
 
     def _told(self, spot: Spot, changes: list[Change], now: Instant) -> list[Transition]:
-        if not changes:
-            return []
         return [
             Transition(
                 TransitionKind.BREAKER_CHANGED,

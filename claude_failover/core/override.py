@@ -52,7 +52,7 @@ class Overrides:
 
     def expire(self, now: Instant) -> list[Transition]:
         """End what is over."""
-        if not self._orders:
+        if not self._orders.held:
             return []
         return [
             _ended(order, "its time is over")
@@ -62,7 +62,7 @@ class Overrides:
 
     def find(self, model: str, now: Instant) -> Override | None:
         """The order that holds for *model*: its own before the general one."""
-        if not self._orders:
+        if not self._orders.held:
             return None
         for key in (model, ALL):
             order = self._orders.peek(key)

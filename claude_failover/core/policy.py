@@ -95,30 +95,31 @@ class Policy:
         """Say what is to be done now for a request with these tries behind it."""
         said = self._desk.overrides.expire(now)
         decision = self._decide(facts, tries, now, said)
-        if isinstance(decision, Stop):
+        if type(decision) is Stop:
             self._desk.plans.pop(facts.exchange)
         return structs.replace(decision, transitions=tuple(said)) if said else decision
 
     def _decide(self, facts: RequestFacts, tries: Sequence[Try], now: Instant, said: list[Transition]) -> Decision:
-        final = self._final(tries)
+        final = self._final(tries) if tries else None
         if final is not None:
             return Stop(final)
         found = route.find(self._desk, facts, now)
-        if isinstance(found, Stop):
+        if type(found) is Stop:
             return found
-        question = Question(self._desk, facts, tries, now, found, self._desk.plan(facts.exchange), said)
+        question = Question(self._desk, facts, tries, now, found, said)
         most = self._desk.settings.timeouts.total_attempts
         if len(tries) >= most:
             return self._stop(question, f"{most} attempts are the most for one request")
-        for step in (self._again, self._next, self._waited_for, self._alone, self._valve):
-            decision = step(question)
-            if decision is not None:
-                return decision
-        return self._stop(question, question.summary())
+        return (
+            (self._again(question) if tries else None)
+            or self._next(question)
+            or self._waited_for(question)
+            or self._alone(question)
+            or self._valve(question)
+            or self._stop(question, question.summary())
+        )
 
     def _final(self, tries: Sequence[Try]) -> str | None:
-        if not tries:
-            return None
         last = tries[-1].verdict
         if only_there(last):
             return None
@@ -155,7 +156,7 @@ class Policy:
 
     def _planned(self, q: Question) -> Again | None:
         """What the last try's end calls for on the same backend; worked out once, for it rolls dice."""
-        if not q.tries or q.tries[-1].backend not in q.route.order:
+        if q.tries[-1].backend not in q.route.order:
             return None
         plan = q.plan
         if plan.tries != len(q.tries):
@@ -177,7 +178,7 @@ class Policy:
                 passes = look.passes or (q.route.forced and look.gate is not Gate.BLOCKED)
                 if not passes or not q.untried(backend):
                     continue
-                if patient and backend != q.route.home and self._dwells(q, backend):
+                if patient and backend != q.route.home and q.dwelling(backend):
                     continue
                 if q.full(backend):
                     full.append(backend)
@@ -261,9 +262,6 @@ class Policy:
         return Stop(why, spend, self._is_offline(q), soonest)
 
     # --- inside ------------------------------------------------------------------------------------
-
-    def _dwells(self, q: Question, backend: BackendName) -> bool:
-        return not q.route.forced and self._desk.dwelling(backend, q.facts.model, q.now)
 
     def _send(
         self, q: Question, backend: BackendName, reason: Reason, detail: str, *, anyway: bool = False, ramped: bool

@@ -50,12 +50,16 @@ class Question(msgspec.Struct):
     tries: Sequence[Try]
     now: Instant
     route: Route
-    plan: Plan
     said: list[Transition]
     """What deciding has changed so far."""
     refused: dict[BackendName, Refusal] = msgspec.field(default_factory=dict)
     """Where money stood in the way."""
     looks: dict[BackendName, Look] = msgspec.field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """What was decided before, if it has to wait or to try again; most requests go at once and need none."""
+        return self.desk.plan(self.facts.exchange)
 
     @property
     def tried(self) -> set[BackendName]:
@@ -87,9 +91,15 @@ class Question(msgspec.Struct):
         here = [t for t in self.tries if t.backend == backend]
         return len(here) in {1, 2} and here[-1].verdict.outcome in _RETURNABLE and backend not in self.refused
 
+    def dwelling(self, backend: BackendName) -> bool:
+        """Whether *backend* was left a short while ago; nobody who was ordered there asks."""
+        if not self.desk.dwells.left or self.route.forced:
+            return False
+        return self.desk.dwelling(backend, self.facts.model, self.now)
+
     def full(self, backend: BackendName) -> bool:
         """Whether *backend* takes no more for now; nobody who was ordered there, or must stay, asks."""
-        if self.route.forced or self.facts.stays is not None:
+        if not self.desk.ceilings.held or self.route.forced or self.facts.stays is not None:
             return False
         return self.desk.is_full(backend, self.facts.model, self.now.monotonic)
 

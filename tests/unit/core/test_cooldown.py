@@ -334,6 +334,7 @@ def test_the_third_limit_starts_it_if_three_are_needed() -> None:
 
 def test_a_success_in_between_starts_the_count_anew() -> None:
     w = World(detection_threshold=2)
+    w.cooldowns.worked(CLAUDE, OPUS)
     w.limit(throttle())
     w.cooldowns.worked(CLAUDE, OPUS)
     assert w.limit(throttle()) == []

@@ -125,6 +125,17 @@ def test_the_worst_of_several_gates_is_the_one_that_is_seen() -> None:
     assert (w.look().gate, w.look().wait) == (Gate.OPEN, 10.0), "one that is ready does not hide one that rests"
 
 
+def test_a_probe_that_says_nothing_gives_its_place_to_the_next() -> None:
+    w = World()
+    w.trip()
+    w.clock.advance(12.0)
+    probe, forced = w.enter(), w.enter(anyway=True)
+    w.gates.released(SPOT, forced, w.clock.now(), pause=False)
+    assert w.look().gate is Gate.PROBING
+    w.gates.released(SPOT, probe, w.clock.now(), pause=False)
+    assert w.look().gate is Gate.READY
+
+
 def test_every_gate_must_allow_an_early_try() -> None:
     w = World()
     w.trip()

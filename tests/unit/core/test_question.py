@@ -29,7 +29,7 @@ class World:
 
     def ask(self, *tries: Try, route: Route | None = None, **facts: Any) -> Question:
         about = RequestFacts("x", M, "opus", **facts)
-        return Question(self.desk, about, tries, self.clock.now(), route or Route(ALL, ALL), self.desk.plan("x"), [])
+        return Question(self.desk, about, tries, self.clock.now(), route or Route(ALL, ALL), [])
 
     def block(self, backend: BackendName) -> None:
         self.desk.gates.block(backend, Verdict(Outcome.TLS_FAILED, "expired"), self.clock.now())
@@ -95,6 +95,15 @@ def test_a_backend_that_takes_no_more_is_full_for_whoever_has_a_choice() -> None
     assert not w.ask().full(CLAUDE)
     assert not w.ask(stays="quota probe").full(BEDROCK)
     assert not w.ask(route=Route((BEDROCK,), (BEDROCK,), forced=True)).full(BEDROCK)
+
+
+def test_a_backend_that_was_left_is_not_returned_to_at_once_but_for_an_order() -> None:
+    w = World()
+    assert not w.ask().dwelling(CLAUDE)
+    w.desk.dwells.leave(CLAUDE, M, Reason.COOLDOWN, w.clock.now())
+    assert w.ask().dwelling(CLAUDE)
+    assert not w.ask().dwelling(BEDROCK)
+    assert not w.ask(route=Route((CLAUDE,), (CLAUDE,), forced=True)).dwelling(CLAUDE)
 
 
 def test_waits_add_up_over_a_request() -> None:
