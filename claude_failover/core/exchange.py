@@ -181,7 +181,8 @@ class Exchange:
             most = patience.for_waits(self._counsel, self._facts, self._account.tries, now, may_tell=may_tell)
             asked = facts.at(self._facts, self._account.started, now, most)
             decision = self._counsel.policy.choose(asked, self._account.tries, now)
-            self._announce(decision.transitions)
+            if decision.transitions:
+                self._announce(decision.transitions)
             if type(decision) is Go:
                 self._permit = decision.permit
                 if self._open(decision, now):
@@ -190,11 +191,9 @@ class Exchange:
                 self._wait_until = decision.until
                 self._account.wait(now, decision.why)
                 return
-            elif type(decision) is Stop:
+            else:
                 self._give_up(decision, now)
                 return
-            else:
-                assert_never(decision)
 
     def _open(self, go: Go, now: Instant) -> bool:
         """Open an attempt; false if this backend turns out not to be able to take the request."""
@@ -217,7 +216,8 @@ class Exchange:
             self._give_back(go.permit, Verdict(Outcome.LOCAL, attempt), now)
             return False
         assert attempt.command is not None, "a new attempt has its command"
-        self._announce(account.opened(attempt, go, now))
+        if told := account.opened(attempt, go, now):
+            self._announce(told)
         self._attempt = attempt
         self._out.append(attempt.command)
         return True
@@ -251,10 +251,8 @@ class Exchange:
             self._succeed(attempt, now)
         elif type(progress) is reading.Failed:
             self._fail(attempt, progress.verdict, now, close=progress.close)
-        elif type(progress) is reading.Broken:
-            self._break(attempt, progress, now)
         else:
-            assert_never(progress)
+            self._break(attempt, progress, now)
 
     def _commit(self, attempt: Attempt, status: int, data: bytes, now: Instant) -> None:
         """From here on the answer is this backend's, whatever happens."""
@@ -267,7 +265,8 @@ class Exchange:
         facts.free(self._facts)
         self._account.committed(attempt, now)
         self._send(data, now)
-        self._announce(self._counsel.policy.committed(attempt.permit, now))
+        if told := self._counsel.policy.committed(attempt.permit, now):
+            self._announce(told)
 
     # --- the ends --------------------------------------------------------------------------------
 
@@ -334,13 +333,15 @@ class Exchange:
     def _give_back(self, permit: Permit, verdict: Verdict, now: Instant, cost_nusd: int = 0) -> None:
         """Return a permit: what its attempt proved, and what it cost."""
         self._permit = None
-        self._announce(self._counsel.policy.observe(permit, verdict, now))
-        self._announce(self._counsel.policy.settle(permit, cost_nusd, now))
+        policy = self._counsel.policy
+        if told := policy.observe(permit, verdict, now) + policy.settle(permit, cost_nusd, now):
+            self._announce(told)
 
     def _conclude(self, outcome: str, now: Instant, answered: BackendName | None = None) -> None:
         self._move(Phase.DONE)
-        self.request = None
-        facts.free(self._facts)
+        if self.request is not None:  # after the commit that is done
+            self.request = None
+            facts.free(self._facts)
         primary = self._counsel.settings.primary.name
         self._out.append(Conclude(self._account.conclude(outcome, primary, answered, now)))
 

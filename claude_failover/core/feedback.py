@@ -55,7 +55,8 @@ def committed(desk: Desk, flight: Flight, now: Instant) -> list[Transition]:
     out = answered(desk, spot.backend, now)
     flight.entry, changes = desk.gates.served(spot, flight.entry, now, complete=False)
     desk.conversations.answered(flight.permit.conversation, spot.backend, now.monotonic)
-    desk.plans.pop(flight.permit.exchange)
+    if desk.plans.held:
+        desk.plans.pop(flight.permit.exchange)
     if changes:
         # Everybody who waited, or went elsewhere, comes at once: the quota that just recovered would trip again.
         desk.begin_ramp(spot.backend, spot.model, now.monotonic)
@@ -73,7 +74,8 @@ def observe(desk: Desk, flight: Flight, verdict: Verdict, now: Instant) -> list[
     if outcome is Outcome.SUCCESS:
         flight.entry, changes = desk.gates.served(spot, flight.entry, now, complete=True)
         desk.budget(spot.backend).succeeded()
-        desk.transients.pop((spot.backend, spot.model))
+        if desk.transients.held:
+            desk.transients.pop((spot.backend, spot.model))
         out += changes
     elif outcome.is_limit:
         out += _limit(desk, flight, verdict, now)

@@ -32,7 +32,7 @@ def find(desk: Desk, facts: RequestFacts, now: Instant) -> Route | Stop:
         ``Stop`` if no backend can serve it, whatever its health.
     """
     settings = desk.settings
-    primary = settings.primary.name
+    primary = desk.order[0]
     if facts.stays is not None:
         return Route((primary,), (primary,), why=facts.stays)
     forced = _forced(desk, facts, now)
@@ -73,6 +73,8 @@ def _pays_extra(desk: Desk, name: BackendName, now: Instant) -> bool:
 
 def _for_conversation(desk: Desk, facts: RequestFacts, base: tuple[BackendName, ...], now: Instant) -> Route:
     conversation = facts.conversation
+    if conversation is None:
+        return Route(base, base)
     avoids = desk.conversations.avoids(conversation, now.monotonic)
     home = desk.conversations.home(conversation, now.monotonic)
     stays = facts.in_tool_loop or not desk.settings.cost_tracking.prefer_primary

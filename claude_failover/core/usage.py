@@ -31,6 +31,9 @@ DELTA_OVERHEAD: Final = 118
 MAX_COUNT: Final = 10**12
 """A count above this is no count: nothing on the wire is, and sums of it stay far from 64 bits."""
 
+_NONE: Final = dict.fromkeys(("input", "output", "read", "write", "write_5m", "write_1h", "searches", "thinking"), 0)
+"""Every field that is counted."""
+
 _DELTA_MARK: Final = b'"content_block_delta"'
 """In quotes: once per event, in its JSON; the ``event:`` line has no quotes."""
 
@@ -146,18 +149,18 @@ class UsageCounter:
     @property
     def usage(self) -> Usage:
         """The tokens so far; after a cut, with the output that the bytes seen make plausible."""
-        best = self._merged()
-        write_1h = best.get("write_1h", 0)
-        write_5m = max(best.get("write_5m", 0), best.get("write", 0) - write_1h)
-        extra = self._compaction
+        best = _NONE | self._merged()
+        extra = _NONE | self._compaction if self._compaction else _NONE
+        write_1h = best["write_1h"]
+        write_5m = max(best["write_5m"], best["write"] - write_1h)
         return Usage(
-            input=best.get("input", 0) + extra.get("input", 0),
-            output=max(best.get("output", 0), self._output_floor()) + extra.get("output", 0),
-            cache_read=best.get("read", 0) + extra.get("read", 0),
-            cache_write_5m=write_5m + extra.get("write", 0),
+            input=best["input"] + extra["input"],
+            output=max(best["output"], self._output_floor()) + extra["output"],
+            cache_read=best["read"] + extra["read"],
+            cache_write_5m=write_5m + extra["write"],
             cache_write_1h=write_1h,
-            web_searches=best.get("searches", 0),
-            thinking=min(best.get("thinking", 0), best.get("output", 0)),
+            web_searches=best["searches"],
+            thinking=min(best["thinking"], best["output"]),
             geo_us=self._geo_us,
             fast=self._fast,
         )
@@ -198,22 +201,27 @@ class UsageCounter:
 
     def _take(self, usage: _Usage) -> None:
         best = self._best
-        _raise_to(best, "input", usage.input_tokens)
-        _raise_to(best, "output", usage.output_tokens)
-        _raise_to(best, "read", usage.cache_read_input_tokens)
-        _raise_to(best, "write", usage.cache_creation_input_tokens)
-        if isinstance(usage.cache_creation, dict):
+        # Of a dozen fields an event brings one to four; the decoder makes dicts and lists, no kinds of them.
+        for field, value in (
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+            ("read", usage.cache_read_input_tokens),
+            ("write", usage.cache_creation_input_tokens),
+        ):
+            if value is not None:
+                _raise_to(best, field, value)
+        if type(usage.cache_creation) is dict:
             _raise_to(best, "write_5m", usage.cache_creation.get("ephemeral_5m_input_tokens"))
             _raise_to(best, "write_1h", usage.cache_creation.get("ephemeral_1h_input_tokens"))
-        if isinstance(usage.server_tool_use, dict):
+        if type(usage.server_tool_use) is dict:
             _raise_to(best, "searches", usage.server_tool_use.get("web_search_requests"))
-        if isinstance(usage.output_tokens_details, dict):
+        if type(usage.output_tokens_details) is dict:
             _raise_to(best, "thinking", usage.output_tokens_details.get("thinking_tokens"))
         if usage.inference_geo == "us":
             self._geo_us = True
         if usage.speed == "fast":
             self._fast = True
-        if isinstance(usage.iterations, list):
+        if type(usage.iterations) is list:
             self._take_iterations(usage.iterations)
 
     def _take_iterations(self, iterations: list[Any]) -> None:
