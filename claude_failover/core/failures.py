@@ -31,7 +31,7 @@ __all__ = [
     "classify_failure",
     "error_body",
     "error_event",
-    "is_json",
+    "judge_success",
     "lower",
     "present",
     "short",
@@ -63,7 +63,7 @@ def classify(kind: Kind, surface: Surface | None, status: int, headers: Headers,
     """
     del surface  # Errors say themselves which shape they have; a proxy in between may change it.
     if 200 <= status < 300:
-        return _judge_success(kind, status, headers, body, now)
+        return judge_success(kind, status, headers, body, now)[0]
     index = lower(headers)
     told = read(body)
     if kind is Kind.ANTHROPIC:
@@ -141,13 +141,24 @@ def present(
     return bedrock_errors.present(status, index, _named(index, read(body)), verdict)
 
 
-def _judge_success(kind: Kind, status: int, headers: Headers, body: bytes, now: Instant) -> Verdict:
-    """Look twice at a 2xx: an error's body, a coral body, a portal's login page are no answers."""
+def judge_success(kind: Kind, status: int, headers: Headers, body: bytes, now: Instant) -> tuple[Verdict, bool]:
+    """Look twice at a 2xx: an error's body, a coral body, a portal's login page are no answers.
+
+    Args:
+        kind: As for :func:`classify`, and so are the others.
+        status: Of an answer.
+        headers: As they came.
+        body: All of it.
+        now: Both clocks.
+
+    Returns:
+        The verdict, and whether the body was found to be one JSON object: it may be large, and is read only once.
+    """
     media = (get(headers, "content-type") or "").split(";", 1)[0].strip().lower()
     if media == "text/html":
-        return Verdict(Outcome.MALFORMED, f"HTTP {status} with a web page instead of an answer")
+        return Verdict(Outcome.MALFORMED, f"HTTP {status} with a web page instead of an answer"), False
     if not body or media in {"text/event-stream", "application/vnd.amazon.eventstream"}:
-        return Verdict(Outcome.SUCCESS)
+        return Verdict(Outcome.SUCCESS), is_json(body)
     found = read_success(body)
     name = get(headers, "x-amzn-errortype")
     if name or (found is not None and found.says_error):
@@ -155,11 +166,11 @@ def _judge_success(kind: Kind, status: int, headers: Headers, body: bytes, now: 
         told = _named(index, found or Told())
         if told.says_error:
             if kind is Kind.BEDROCK:
-                return bedrock_errors.classify(_EVENT_STATUS, index, told, now)
-            return anthropic_errors.classify_event(told)
+                return bedrock_errors.classify(_EVENT_STATUS, index, told, now), found is not None
+            return anthropic_errors.classify_event(told), found is not None
     if media in {"", "application/json"} and found is None:
-        return Verdict(Outcome.MALFORMED, f"HTTP {status} with a body that is not JSON")
-    return Verdict(Outcome.SUCCESS)
+        return Verdict(Outcome.MALFORMED, f"HTTP {status} with a body that is not JSON"), False
+    return Verdict(Outcome.SUCCESS), found is not None
 
 
 def _named(headers: Mapping[str, str], told: Told) -> Told:

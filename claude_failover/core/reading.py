@@ -152,7 +152,7 @@ def _prove(attempt: Attempt, events: list[AnswerEvent], now: Instant) -> Begun:
         out.append(attempt.reader.commit())
         rest, notable = attempt.reader.relay(b"")
         out.append(rest)
-        broken = _note(attempt, notable, now)[1]
+        broken = _note(attempt, notable, now)[1] if notable else None
     else:
         attempt.deaf = True
     began = b"".join(out)
@@ -219,7 +219,11 @@ def judge(attempt: Attempt, failure: Failure | None, now: Instant, *, streaming:
     assert attempt.status is not None, "a body comes after its head"
     body = attempt.whole()
     kind = attempt.backend.kind
-    verdict = failures.classify(kind, attempt.surface, attempt.status, attempt.headers, body, now)
+    is_json = False
+    if is_error(attempt):
+        verdict = failures.classify(kind, attempt.surface, attempt.status, attempt.headers, body, now)
+    else:
+        verdict, is_json = failures.judge_success(kind, attempt.status, attempt.headers, body, now)
     if verdict.outcome is not Outcome.SUCCESS:
         return Failed(verdict)
     if failure is not None:
@@ -228,7 +232,7 @@ def judge(attempt: Attempt, failure: Failure | None, now: Instant, *, streaming:
         # A 200 that is no stream: something on the way rewrote it. Relaying it as an answer would
         # make the client repeat the turn without streaming, billed twice (bedrock.md 3).
         return Failed(Verdict(Outcome.MALFORMED, "the answer is not a stream"))
-    if not failures.is_json(body):
+    if not is_json:
         return Failed(Verdict(Outcome.CUT, "the body is not one JSON object"))
     attempt.usage.body(body)
     return Whole(body)
