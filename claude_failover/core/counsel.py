@@ -45,7 +45,8 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self._limits: OrderedDict[tuple[BackendName, str], ErrorAnswer] = OrderedDict()
+        self.limits: OrderedDict[tuple[BackendName, str], ErrorAnswer] = OrderedDict()
+        """By backend and model, the oldest first; as a rule there is none."""
         self._met: set[str] = set()
 
     def first_met(self, names: Iterable[str]) -> list[str]:
@@ -56,18 +57,16 @@ class Memory:
 
     def keep(self, model: str, answer: ErrorAnswer) -> None:
         """Remember *answer*, forgetting the oldest beyond :data:`REMEMBERED`."""
-        self._limits[(answer.backend, model)] = answer
-        self._limits.move_to_end((answer.backend, model))
-        while len(self._limits) > REMEMBERED:
-            self._limits.popitem(last=False)
+        self.limits[(answer.backend, model)] = answer
+        self.limits.move_to_end((answer.backend, model))
+        while len(self.limits) > REMEMBERED:
+            self.limits.popitem(last=False)
 
     def recall(self, backend: BackendName, model: str, family: str | None, now: Epoch) -> ErrorAnswer | None:
         """The limit of that backend that still holds for this model and ends last: told for it, or reaching it."""
-        if not self._limits:
-            return None
         holding = [
             (until, answer)
-            for (name, told_for), answer in self._limits.items()
+            for (name, told_for), answer in self.limits.items()
             if name == backend
             and (told_for == model or _reaches(answer.verdict, family))
             and (until := answer.verdict.until) is not None

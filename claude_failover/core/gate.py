@@ -26,6 +26,9 @@ LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 _BROWSER: Final = frozenset({"origin", "referer", "cookie", "sec-fetch-dest", "sec-fetch-user"})
 """Sent by every browser, never by an HTTP library. ``sec-fetch-mode`` alone proves nothing: Node's fetch sends it."""
 
+_UNUSUAL: Final = _BROWSER | {"sec-fetch-site", "upgrade"}
+"""A request with none of these names is neither a browser's nor an upgrade."""
+
 HINT: Final = 'start Claude Code with `claude-failover run`, or `eval "$(claude-failover env)"` first'
 
 
@@ -101,7 +104,9 @@ def admit(method: str, target: str, lines: Headers, door: Door) -> Admitted | Re
         door: What we know of ourselves.
     """
     names = [name.lower() for name, _ in lines]
-    refused = _target(method, target) or _host(names, lines, door) or _browser(names, lines) or _upgrade(names)
+    refused = _target(method, target) or _host(names, lines, door)
+    if refused is None and not _UNUSUAL.isdisjoint(names):
+        refused = _browser(names, lines) or _upgrade(names)
     if refused is not None:
         return refused
     path = target.partition("?")[0]

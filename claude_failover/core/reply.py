@@ -55,12 +55,10 @@ def telling_for(agent: str) -> Telling:
 
 def stamp(backend: BackendName | None, attempts: int, reason: Reason | None, exchange: str) -> Headers:
     """Our own response headers: who answered, after how many attempts, why, and the id for ``explain``."""
-    lines = [("x-claude-failover-attempts", str(attempts)), ("x-claude-failover-request-id", exchange)]
-    if backend is not None:
-        lines.insert(0, ("x-claude-failover-backend", backend))
-    if reason is not None:
-        lines.append(("x-claude-failover-reason", reason.value))
-    return tuple(lines)
+    who: Headers = () if backend is None else (("x-claude-failover-backend", backend),)
+    why: Headers = () if reason is None else (("x-claude-failover-reason", reason.value),)
+    count = ("x-claude-failover-attempts", str(attempts))
+    return (*who, count, ("x-claude-failover-request-id", exchange), *why)
 
 
 def answer_head(kind: Kind, upstream: Headers, *, streaming: bool) -> Headers:
@@ -224,6 +222,8 @@ def _may_be_shown(verdict: Verdict) -> bool:
 
 def remembered(counsel: Counsel, facts: RequestFacts, now: Instant) -> ErrorAnswer | None:
     """What the first Claude API that this request could have gone to said last; forced elsewhere, it says nothing."""
+    if not counsel.memory.limits:
+        return None
     for backend in counsel.settings.backends:
         if backend.kind is Kind.ANTHROPIC and (facts.forced is None or facts.forced == backend.name):
             answer = counsel.memory.recall(backend.name, facts.model, facts.family, now.wall)

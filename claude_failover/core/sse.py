@@ -138,9 +138,8 @@ class Splitter:
         """The next whole event, read; ``None`` as :meth:`next` says it."""
         # One that comes in pieces is not gone over again with each: next() remembers how far it has looked.
         event = None if self.overflow or self._searched else _plain(self._buffer, self._start)
-        if event is not None and len(event.raw) <= self._limit:
-            self._searched = 0
-            self._start += len(event.raw)
+        if event is not None and (size := len(event.raw)) <= self._limit:
+            self._start += size
             return event
         block = self.next()
         return None if block is None else parse(block)
@@ -215,7 +214,7 @@ class Scanner:
     """Relays a stream after the commit and reads only what is notable.
 
     Args:
-        kind: The type of an event that is complete.
+        kind: The type of an event that is complete and has no name.
         notable: Types whose events are returned besides being relayed.
         withheld: Types whose events are returned and **not** relayed, nor is anything after them.
         pending: What a :class:`Splitter` still held; :meth:`scan` relays it first.
@@ -277,7 +276,7 @@ class Scanner:
             if end < 0:
                 break
             if event is not None:
-                kind = self._kind(event)
+                kind = event.name or self._kind(event)
                 if kind in self._withheld:
                     self._closed = True
                     return work[sent:start], [*events, event]

@@ -141,8 +141,8 @@ class Metrics:
             if count > 0:
                 tokens[backend, model, kind] += count
         billing = "billed" if record.paid else "notional"
-        self._cost.add((backend, model, billing), max(0, record.cost_nusd) * _NANO)
-        self._list_cost.add((backend,), max(0, record.list_cost_nusd) * _NANO)
+        self._cost.add((backend, model, billing), record.cost_nusd * _NANO)
+        self._list_cost.add((backend,), record.list_cost_nusd * _NANO)
         if record.price_estimated:
             self._unpriced.add((backend,))
 

@@ -183,6 +183,7 @@ def test_any_other_400_of_bedrock_gives_way_to_the_primarys_own_words() -> None:
     bad = said(Outcome.CLIENT_ERROR, 400, BEDROCK)
     assert choose(said(Outcome.OVERLOADED, 529), bad).status == 529
     assert choose(bad, remembered=said(Outcome.PLAN_LIMIT, 429, until=60.0)).status == 429
+    assert choose(bad, remembered=said(Outcome.PLAN_LIMIT, 429, until=-1.0)).status == 400, "it is over"
     assert choose(bad).status == 400
 
 
