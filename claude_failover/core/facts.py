@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -37,9 +37,12 @@ class Estimates(Mapping[BackendName, int]):
     """
 
     def __init__(
-        self, backends: Iterable[Backend], body: bytes, work_out: Callable[[Backend, PromptBound], int]
+        self,
+        backends: Mapping[BackendName, Backend],
+        body: bytes,
+        work_out: Callable[[Backend, PromptBound], int],
     ) -> None:
-        self._backends = {backend.name: backend for backend in backends}
+        self._backends = backends
         self._body = body
         self._work_out = work_out
         self._bound: PromptBound | None = None
@@ -73,14 +76,14 @@ def gather(request: ClientRequest, peek: Peek, counsel: Counsel, paid: Mapping[B
     settings = counsel.settings
     model = counsel.catalog.normalise(peek.model)
     unservable: dict[BackendName, str] = {}
-    spending: list[Backend] = []
+    spending: dict[BackendName, Backend] = {}
     for backend in settings.backends:
         if backend.kind is Kind.BEDROCK:
             target = counsel.catalog.resolve(model, backend)
             if isinstance(target, Unmapped):
                 unservable[backend.name] = target.why
-        if settings.cost_tracking.enabled and paid.get(backend.name, False) and _ours_to_spend(backend, request):
-            spending.append(backend)
+        if settings.cost_tracking.enabled and paid.get(backend.name, False) and _ours_to_spend(backend, peek):
+            spending[backend.name] = backend
     name = peek.said.get(headers.FORCE)
     named = None if name is None else backend_named(settings, BackendName(name))
     return RequestFacts(
@@ -120,16 +123,16 @@ def _amount(said: str | None) -> int | None:
     return int(amount * NUSD_PER_USD)
 
 
-def uses_stored(backend: Backend, lines: Headers) -> bool:
-    """Whether a request with these headers goes to that Claude API with a token of ours."""
+def uses_stored(backend: Backend, peek: Peek) -> bool:
+    """Whether this request goes to that Claude API with a token of ours."""
     if backend.kind is not Kind.ANTHROPIC or backend.credential == "client":
         return False
-    return backend.credential == "stored" or not headers.brings_credential(lines)
+    return backend.credential == "stored" or not peek.own_credential
 
 
-def _ours_to_spend(backend: Backend, request: ClientRequest) -> bool:
+def _ours_to_spend(backend: Backend, peek: Peek) -> bool:
     """Whether we decide to spend there: the client's own API key is the client's own business."""
-    return backend.kind is Kind.BEDROCK or uses_stored(backend, request.headers)
+    return backend.kind is Kind.BEDROCK or uses_stored(backend, peek)
 
 
 def _worst_case(counsel: Counsel, backend: Backend, model: str, peek: Peek, bound: PromptBound) -> int:

@@ -48,11 +48,6 @@ def get(headers: Headers, name: str) -> str | None:
     return None
 
 
-def brings_credential(headers: Headers) -> bool:
-    """Whether the request carries an Anthropic credential of its own; it is not looked at."""
-    return get(headers, "authorization") is not None or get(headers, "x-api-key") is not None
-
-
 def _passing(headers: Headers, dropped: frozenset[str]) -> list[tuple[str, str]]:
     """The lines that are neither *dropped*, nor named by ``Connection``, nor ours."""
     kept: list[tuple[str, str]] = []

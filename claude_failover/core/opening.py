@@ -88,7 +88,7 @@ def _to_primary(
         go.permit,
         now,
         command,
-        stored=facts.uses_stored(backend, request.headers),
+        stored=facts.uses_stored(backend, peek),
         heard=now.monotonic,
     )
 

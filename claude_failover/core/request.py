@@ -54,6 +54,8 @@ class Peek(msgspec.Struct, frozen=True, gc=False):
     """Size of the body, for estimates."""
     said: Mapping[str, str] = {}
     """The header lines that are asked for (:data:`READ`): the first value of each, by its name in lower case."""
+    own_credential: bool = False
+    """The client brought one of Anthropic's; it is not looked at."""
 
 
 # None of these can be part of a cycle, so the garbage collector need not look at a conversation's hundreds of them.
@@ -106,9 +108,12 @@ READ: Final = _LABELS | {FORCE, BUDGET, "user-agent", "x-stainless-timeout"}
 """... and those that whoever serves the request asks for. No credential is among them."""
 
 
+_CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
+
+
 def peek(request: ClientRequest) -> Peek:
     """Read what decisions need of *request*. Never raises, whatever the bytes."""
-    headers = _first_values(request.headers)
+    headers, own_credential = _lines(request.headers)
     session = headers.get("x-claude-code-session-id")
     agent = headers.get("x-claude-code-agent-id")
     request_class = headers.get("x-claude-code-request-class")
@@ -127,6 +132,7 @@ def peek(request: ClientRequest) -> Peek:
             request_class=request_class,
             prompt_bytes=len(request.body),
             said=headers,
+            own_credential=own_credential,
         )
     max_tokens = body.max_tokens if type(body.max_tokens) is int else None
     probe = max_tokens == 1 and len(body.messages) == 1 and _is_quota_question(request.body)
@@ -143,6 +149,7 @@ def peek(request: ClientRequest) -> Peek:
         request_class=request_class,
         prompt_bytes=len(request.body),
         said=headers,
+        own_credential=own_credential,
     )
 
 
@@ -258,13 +265,17 @@ def decode(data: bytes | str) -> Any:
         return None
 
 
-def _first_values(headers: Headers) -> dict[str, str]:
+def _lines(headers: Headers) -> tuple[dict[str, str], bool]:
+    """The first values of what is asked for, and whether there is a credential; in one go over the lines."""
     values: dict[str, str] = {}
+    own_credential = False
     for line, value in headers:
         name = line.lower()
         if name in READ:
             values.setdefault(name, value[:LABEL_MAX] if name in _LABELS else value)
-    return values
+        elif name in _CREDENTIALS:
+            own_credential = True
+    return values, own_credential
 
 
 def _is_quota_question(data: bytes) -> bool:

@@ -157,9 +157,11 @@ def test_a_backend_has_a_name_or_is_not_there() -> None:
 
 def test_a_stored_token_is_only_the_claude_apis() -> None:
     claude, bedrock = Settings().backends
-    assert facts.uses_stored(claude, ())
-    assert not facts.uses_stored(claude, (("Authorization", "Bearer x"),))
-    assert not facts.uses_stored(bedrock, ())
+    without = request.peek(ClientRequest("cfr_1", "/v1/messages", (), b"{}"))
+    with_one = request.peek(ClientRequest("cfr_1", "/v1/messages", OWN_LOGIN, b"{}"))
+    assert facts.uses_stored(claude, without)
+    assert not facts.uses_stored(claude, with_one)
+    assert not facts.uses_stored(bedrock, without)
 
 
 def test_what_is_worked_out_is_kept_and_the_body_is_let_go() -> None:

@@ -77,9 +77,3 @@ def test_a_body_that_is_not_relayed_whole_has_no_length() -> None:
 
 def test_lines_can_be_left_out_by_name() -> None:
     assert headers.without((("A", "1"), ("b", "2"), ("a", "3")), "a") == (("b", "2"),)
-
-
-def test_a_credential_of_the_clients_is_seen_and_not_looked_at() -> None:
-    assert headers.brings_credential((("X-Api-Key", ""),))
-    assert headers.brings_credential((("AUTHORIZATION", "Basic x"),))
-    assert not headers.brings_credential((("x-api-keys", "made-up"),))

@@ -58,6 +58,19 @@ def test_the_lines_that_are_asked_for_are_kept_and_no_credential() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "brought"),
+    [
+        (("X-Api-Key", ""), True),
+        (("AUTHORIZATION", "Basic x"), True),
+        (("x-api-keys", "made-up"), False),
+    ],
+)
+def test_a_credential_of_the_clients_is_seen_and_not_looked_at(line: tuple[str, str], *, brought: bool) -> None:
+    assert look(b"{}", line).own_credential is brought
+    assert look(b"no JSON", line).own_credential is brought
+
+
+@pytest.mark.parametrize(
     "body",
     [b"", b"null", b"[]", b'"text"', b"{", b'{"a":1}x', b"\xff", b"[" * 100_000, b'{"messages":' + b"[" * 100_000],
     ids=["empty", "null", "list", "string", "cut", "trailing", "no utf-8", "deep", "deep field"],
