@@ -151,7 +151,7 @@ class Account:
         self.resume(now)
         winner = self.answered_by
         duration = now.monotonic - self.started.monotonic
-        waited_for = sum(record.duration for record in self.records) + self._waited
+        waited_for = sum([record.duration for record in self.records]) + self._waited
         ttft = None
         if winner is not None and winner.ttft is not None:
             ttft = Seconds(winner.opened.monotonic - self.started.monotonic + winner.ttft)

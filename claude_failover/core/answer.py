@@ -98,19 +98,20 @@ class _Head(msgspec.Struct):
 
 _head = msgspec.json.Decoder(_Head)
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises on bytes that are no JSON, or none of that shape."""
+
 
 def _type_of(data: bytes) -> str | None:
     """Read the ``type`` of a JSON object; ``None`` if *data* is not one."""
     try:
         return _head.decode(data).type
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return None
 
 
 def _kind_of(event: sse.ServerEvent) -> str:
-    """Name an SSE event: by its ``event`` field; without one, by its data."""
-    if event.name:
-        return event.name
+    """Name an SSE event that has no ``event`` field: by its data."""
     if event.data is None:
         return COMMENT
     return _type_of(event.data) or MALFORMED
@@ -175,8 +176,11 @@ def _checked(event: sse.ServerEvent) -> AnswerEvent:
     """Turn an SSE event into ours; one of the API's own whose data is no JSON object is malformed."""
     kind = event.name or _kind_of(event)
     data = event.data or b""
-    if kind in _JSON_EVENTS and _type_of(data) is None:
-        return AnswerEvent(MALFORMED, event.raw, data, f"the data of a {kind} event is not a JSON object")
+    if kind in _JSON_EVENTS:
+        try:
+            _head.decode(data)
+        except _UNREADABLE:
+            return AnswerEvent(MALFORMED, event.raw, data, f"the data of a {kind} event is not a JSON object")
     what = "an event without a name whose data is not a JSON object with a type" if kind == MALFORMED else ""
     return AnswerEvent(kind, event.raw, data, what)
 
@@ -258,7 +262,7 @@ _TYPE = re.compile(rb'\{"type":"([a-z_]+)"')
 def _from_chunk(payload: bytes) -> AnswerEvent:
     try:
         data = _chunk.decode(payload).event
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return AnswerEvent(MALFORMED, b"", payload, "a chunk's payload is not JSON with bytes")
     found = _TYPE.match(data)
     kind = found[1].decode() if found and data.endswith(b"}") else _type_of(data)
@@ -275,7 +279,7 @@ def without_metrics(data: bytes) -> bytes:
         return data
     try:
         fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return data
     value = fields.pop(METRICS, None)
     if value is None:

@@ -187,11 +187,11 @@ class Breaker:
 
     def succeeded(self, grant: Grant, now: Monotonic) -> list[Change]:
         """The attempt ended well."""
-        changes = self.served(grant, now)
-        if not changes and grant.generation == self.generation:
-            self._run = self._overloads = 0
-            self._count(now, failed=0, total=1)
-        return changes
+        if self.state is not State.CLOSED or grant.generation != self.generation:
+            return self.served(grant, now)
+        self._run = self._overloads = 0
+        self._count(now, failed=0, total=1)
+        return []
 
     def failed(self, grant: Grant, fault: Fault, now: Monotonic, *, weight: int = 1) -> list[Change]:
         """The attempt failed, and the backend is to blame."""

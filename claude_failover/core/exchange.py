@@ -265,8 +265,7 @@ class Exchange:
         facts.free(self._facts)
         self._account.committed(attempt, now)
         self._send(data, now)
-        if told := self._counsel.policy.committed(attempt.permit, now):
-            self._announce(told)
+        self._announce(self._counsel.policy.committed(attempt.permit, now))
 
     # --- the ends --------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from msgspec import structs
 from claude_failover.core import feedback, retries, route, views
 from claude_failover.core.decision import Decision, Go, Hold, Permit, RequestFacts, Stop, Try
 from claude_failover.core.desk import Desk, Flight, Spend
-from claude_failover.core.gates import Gate, Spot
+from claude_failover.core.gates import Gate, Look, Spot
 from claude_failover.core.question import PASSING_BY, Question, only_there
 from claude_failover.core.retries import Again
 from claude_failover.core.settings import Settings
@@ -183,14 +183,13 @@ class Policy:
                 if q.full(backend):
                     full.append(backend)
                     continue
-                decision = self._set_out(q, backend)
+                decision = self._set_out(q, backend, look)
                 if decision is not None:
                     return decision
         return self._into_full(q, full[0]) if full else None
 
-    def _set_out(self, q: Question, backend: BackendName) -> Go | Hold | None:
+    def _set_out(self, q: Question, backend: BackendName, look: Look) -> Go | Hold | None:
         """Send a request to a backend that is new to it."""
-        look = q.look(backend)
         settled = q.route.forced or q.facts.stays is not None or backend == q.route.home
         reason, detail = q.reason_for(backend)
         ramped = look.gate is Gate.AVAILABLE and not settled
@@ -200,7 +199,7 @@ class Policy:
         """Everything that could serve is full: wait for one to finish, but not for ever."""
         rules = self._desk.settings.retry_policy.rate_limit
         held = q.hold(FULL_POLL, Seconds(rules.max_wait), f"{backend} takes no more at once")
-        return held if held is not None else self._set_out(q, backend)
+        return held if held is not None else self._set_out(q, backend, q.look(backend))
 
     def _waited_for(self, q: Question) -> Decision | None:
         """A backend that failed before, and that this request has waited for since."""
