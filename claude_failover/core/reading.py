@@ -147,7 +147,7 @@ def _prove(attempt: Attempt, events: list[AnswerEvent], now: Instant) -> Begun:
     assert attempt.reader is not None, "only a stream is proven by an event"
     held = attempt.commit(now)
     good, broken = _note(attempt, events, now)
-    out = [event.raw for event in events[:good]]
+    out = [held, *[event.raw for event in events[:good]]]
     if good == len(events):
         out.append(attempt.reader.commit())
         rest, notable = attempt.reader.relay(b"")
@@ -156,8 +156,8 @@ def _prove(attempt: Attempt, events: list[AnswerEvent], now: Instant) -> Begun:
     else:
         attempt.deaf = True
     began = b"".join(out)
-    attempt.usage.relayed(began)
-    return Begun(attempt.passed(held + began), broken)
+    attempt.usage.relayed(began, since=len(held))
+    return Begun(attempt.passed(began), broken)
 
 
 def relay(attempt: Attempt, data: bytes, now: Instant) -> tuple[bytes, Broken | None]:

@@ -111,7 +111,7 @@ class Splitter:
     def __init__(self, limit: int = MAX_EVENT) -> None:
         self.overflow = False
         self._limit = limit
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._start = 0
         self._searched = 0
         self._plain = True
@@ -128,10 +128,13 @@ class Splitter:
         """Take bytes; :meth:`next` gives the events in them, one by one."""
         if self.overflow:
             return
-        if self._start:
-            del self._buffer[: self._start]
-            self._start = 0
-        self._buffer += data
+        if self._start == len(self._buffer):
+            self._buffer = data  # as it came: as a rule it holds whole events, and need not be copied
+        else:
+            if self._start or type(self._buffer) is bytes:
+                self._buffer = bytearray(self._buffer[self._start :])
+            self._buffer += data
+        self._start = 0
         self._plain = b"\r" not in self._buffer
 
     def event(self) -> ServerEvent | None:
@@ -154,8 +157,9 @@ class Splitter:
             self._searched = 0
             self._start = end
             return bytes(work[start:end])
-        del work[:start]
-        self._start = 0
+        if start:
+            self._buffer = work = work[start:]
+            self._start = 0
         self.overflow = end >= 0 or len(work) > self._limit
         # An end has at most four bytes, of which three may have come. Never search before the content, though.
         self._searched = max(len(work) - 3, 0)

@@ -133,16 +133,16 @@ class UsageCounter:
         """Count bytes of the model's text, thinking or tool input: the floor if the stream is cut."""
         self._text_bytes += max(0, bytes_of_text)
 
-    def relayed(self, data: bytes) -> None:
-        """Count SSE bytes that went to the client undecoded; the text in them is estimated.
+    def relayed(self, data: bytes, since: int = 0) -> None:
+        """Count SSE bytes that went to the client undecoded, from *since* on; the text in them is estimated.
 
         An event name cut in two by a read is missed, which makes the estimate 118 bytes larger. Behind a
         ``message_stop`` that was counted for nobody asks for an estimate any more.
         """
         if self._stopped and self._best:
             return
-        self._wire_bytes += len(data)
-        self._deltas += data.count(_DELTA_MARK)
+        self._wire_bytes += len(data) - since
+        self._deltas += data.count(_DELTA_MARK, since)
 
     # --- what is known ----------------------------------------------------------------------
 
