@@ -322,6 +322,8 @@ class Scanner:
 
     def _interest(self, work: bytes, first: int) -> _Interest:
         """Say what to do with the event that begins at *first* and is not complete."""
+        if work.startswith(self._names.unread, first):
+            return _Interest.NONE
         name = self._name(work, first)
         if name is None:
             return _Interest.GUESS
