@@ -79,23 +79,25 @@ class Account:
 
     def opened(self, attempt: Attempt, go: Go, now: Instant) -> list[Transition]:
         """An attempt begins; tells the world if the request has moved for it, or has betas that nobody knows."""
-        switch = self._switch(go, now)
+        news = self._switch(go, now) if self.tries else []
         self.step(now, "opened", go.backend, go.detail or go.reason.value)
         rewrites = attempt.translated.rewrites if attempt.translated is not None else ()
         if rewrites:
             told = [f"{one.action} {one.path}" for one in rewrites[:REWRITES_MAX]]
             more = [f"{len(rewrites) - REWRITES_MAX} more"] if len(rewrites) > REWRITES_MAX else []
             self.step(now, "translated", go.backend, "; ".join(told + more))
-        return [*switch, *(self._unknown(beta, go.backend) for beta in attempt.news)]
+        if attempt.news:
+            news += [self._unknown(beta, go.backend) for beta in attempt.news]
+        return news
 
     def _unknown(self, beta: str, backend: BackendName) -> Transition:
         why = "not on any list of ours, so Bedrock is not sent it; a newer client's?"
         return Transition(TransitionKind.BETA_DROPPED, backend, self._model, why, fields={"beta": beta})
 
     def _switch(self, go: Go, now: Instant) -> list[Transition]:
-        if not self.tries or self.tries[-1].backend == go.backend:
-            return []
         last = self.tries[-1]
+        if last.backend == go.backend:
+            return []
         self.step(now, "failed over", go.backend, f"{last.backend}: {last.verdict.outcome.value}")
         switch = Transition(
             TransitionKind.FAILED_OVER,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 from claude_failover.core.gauges import Gauges
 from claude_failover.core.settings import Alerts
 from claude_failover.core.types import Epoch, Seconds
@@ -37,8 +39,7 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """One request, as far as alerts care."""
 
     at: Epoch

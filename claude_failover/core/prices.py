@@ -133,7 +133,7 @@ class PriceTable:
             usage: Tokens of one attempt: a price tier is decided per request, never on sums.
             at: When the attempt was made, for prices that have changed since; ``None`` = now.
         """
-        price, estimated = self.lookup(model)
+        price, estimated = self._found.get(model) or self.lookup(model)
         rates = plain = price.at(usage.prompt, at)
         if usage.fast:
             estimated = estimated or price.fast is None

@@ -90,7 +90,8 @@ def begin(attempt: Attempt, event: HeadReceived, now: Instant, *, streaming: boo
             API's answer says it.
     """
     attempt.receive_head(event, now)
-    if (headers.get(event.headers, "content-encoding") or "identity").strip().lower() != "identity":
+    encoding = headers.get(event.headers, "content-encoding")
+    if encoding and encoding.strip().lower() != "identity":
         return  # we asked for none: events cannot be told in it, and what looks like one is not to be believed
     if 200 <= event.status < 300 and (streaming or attempt.backend.kind is Kind.ANTHROPIC):
         content_type = headers.get(event.headers, "content-type") or ""

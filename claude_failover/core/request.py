@@ -232,9 +232,10 @@ def _remote_kind(source: _Source) -> str | None:
 def _stays(body: _Body, headers: Mapping[str, str], *, probe: bool) -> str | None:
     if probe:
         return "the quota probe asks about the plan of the primary"
-    if headers.get("anthropic-usage-limit", "").strip().lower() == "slow":
+    patience = headers.get("anthropic-usage-limit")
+    if patience is not None and patience.strip().lower() == "slow":
         return "the user chose to wait in the plan's low-priority mode"
-    if isinstance(body.thread, dict) and body.thread.get("type") == "continue":
+    if type(body.thread) is dict and body.thread.get("type") == "continue":
         return "it continues a thread that only the primary holds"
     for tool in body.tools:
         if tool.type is not None and server_tool(tool.type):
@@ -291,8 +292,7 @@ def _is_quota_question(data: bytes) -> bool:
 def _in_tool_loop(messages: list[_Message]) -> bool:
     for message in reversed(messages):
         if message.role == "user":
-            blocks = message.content if isinstance(message.content, list) else ()
-            return any(block.type == "tool_result" for block in blocks)
+            return type(message.content) is list and "tool_result" in [block.type for block in message.content]
     return False
 
 
