@@ -57,7 +57,7 @@ class Spend(Protocol):
         ...
 
 
-class Flight(msgspec.Struct):
+class Flight(msgspec.Struct, gc=False):
     """An attempt under way."""
 
     permit: Permit

@@ -42,7 +42,7 @@ _LEFT: Final = {
 """Reasons that are not named like the outcome for which a backend was left."""
 
 
-class Question(msgspec.Struct):
+class Question(msgspec.Struct, gc=False):
     """A request, its tries, and the moment."""
 
     desk: Desk

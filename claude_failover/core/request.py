@@ -137,7 +137,7 @@ def peek(request: ClientRequest) -> Peek:
     max_tokens = body.max_tokens if type(body.max_tokens) is int else None
     probe = max_tokens == 1 and len(body.messages) == 1 and _is_quota_question(request.body)
     return Peek(
-        model=body.model if isinstance(body.model, str) else "",
+        model=body.model if type(body.model) is str else "",
         stream=body.stream is True,
         max_tokens=max_tokens,
         valid=True,
@@ -298,7 +298,7 @@ def _in_tool_loop(messages: list[_Message]) -> bool:
 
 def _session_of(metadata: object) -> str | None:
     """Claude Code's ``metadata.user_id`` is a JSON text with the session's id (wire/claude.md 1.4)."""
-    user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
-    parsed = decode(user_id) if isinstance(user_id, str) else None
-    session = parsed.get("session_id") if isinstance(parsed, dict) else None
-    return session[:LABEL_MAX] if isinstance(session, str) and session else None
+    user_id = metadata.get("user_id") if type(metadata) is dict else None
+    parsed = decode(user_id) if type(user_id) is str else None
+    session = parsed.get("session_id") if type(parsed) is dict else None
+    return session[:LABEL_MAX] if type(session) is str and session else None

@@ -194,7 +194,7 @@ class UsageCounter:
     # --- inside -----------------------------------------------------------------------------
 
     def _message(self, message: _Message) -> None:
-        if isinstance(message.model, str) and message.model:
+        if type(message.model) is str and message.model:
             self.model = message.model[:200]
         if message.usage is not None:
             self._take(message.usage)
