@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, StreamReader, web
 
 MAX_BODY: Final = 64 * 1024 * 1024
 """Bytes of one body: twice what the Claude API takes (claude.md 3.1). Requests that are relayed are streamed."""
@@ -26,6 +26,8 @@ BIG_BODY: Final = 2 * 1024 * 1024
 
 UPLOAD: Final = 120.0
 """Seconds that a client may take for its body; over loopback the largest takes less than one."""
+
+_HAS_BUFFER: Final = hasattr(StreamReader, "_buffer")
 
 
 class Refusal(Enum):
@@ -127,6 +129,10 @@ class Bodies:
             return Refusal.TOO_SLOW
         except web.RequestPayloadError:
             return Refusal.MALFORMED
+        if _HAS_BUFFER:
+            # The reader lives as long as the request, and its deque takes 700 bytes though it is empty.
+            nothing: Any = ()
+            content._buffer = nothing  # noqa: SLF001 - see above
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

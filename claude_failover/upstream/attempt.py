@@ -26,6 +26,8 @@ SendNow = Callable[[], Line | None]
 class HttpAttempt:
     """An :class:`~claude_failover.upstream.Attempt` over aiohttp."""
 
+    __slots__ = ("_ended", "_line", "_now", "_number", "_response", "_send", "_where")
+
     def __init__(self, number: int, send: Send, where: str, now: SendNow | None = None) -> None:
         self._number = number
         self._send: Send | None = send

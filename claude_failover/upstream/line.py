@@ -63,6 +63,8 @@ class Line(asyncio.Protocol):
     def __init__(self, connection: Any, keep: Callable[[Any], None] | None = None) -> None:
         self.status = 0
         """The final response's, once :meth:`answer` has returned."""
+        self.lines: Headers = ()
+        """Its header lines as they came; bytes outside UTF-8 survive the way the data port keeps them."""
         self._connection = connection
         self._keep = keep
         self._owner: asyncio.Protocol = connection.protocol
@@ -91,14 +93,6 @@ class Line(asyncio.Protocol):
             self._error = Lost(began=False)
         else:
             self._transport.set_protocol(self)
-
-    @property
-    def lines(self) -> Headers:
-        """The header lines as they came; bytes outside UTF-8 survive the way the data port keeps them."""
-        return tuple(
-            (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape").strip(" \t"))
-            for name, value in self._lines
-        )
 
     @property
     def answered(self) -> bool:
@@ -317,6 +311,13 @@ class Line(asyncio.Protocol):
         self.status = status
         self._answered = True
         self._until_close = status not in NEVER_A_BODY and _ends_with_the_connection(self._lines)
+        self.lines = tuple(
+            [
+                (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape").strip(" \t"))
+                for name, value in self._lines
+            ]
+        )
+        self._lines.clear()
 
     def on_message_complete(self) -> None:
         """A response is whole; an interim one does not count."""

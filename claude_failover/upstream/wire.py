@@ -349,6 +349,9 @@ class Wire:
                 raise aiohttp.ClientOSError(error.errno, error.strerror) from error
             protocol = connection.protocol
             if protocol is None or not protocol.should_close:
+                empty: Any = ()
+                if protocol is not None:
+                    protocol._buffer = empty  # noqa: SLF001 - a queue of 700 bytes; a line has its own
                 return connection
             connection.close()  # it has said something that nobody asked for
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from claude_failover import events
 from claude_failover.core.types import Epoch
+from claude_failover.proxy import server
 from claude_failover.proxy.server import Handler, Server, connection_limit
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -126,6 +127,30 @@ async def test_who_has_asked_once_may_stay() -> None:
         await asyncio.sleep(0.1)
         writer.write(GET)
         assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_requests_in_one_packet_are_answered_in_their_order() -> None:
+    async def path(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(text=request.path)
+
+    said = b"GET /first HTTP/1.1\r\nHost: x\r\n\r\nGET /second HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with served(path) as port, connected(port, said) as (reader, _):
+        told = await reader.readuntil(b"/second")
+    assert b"\r\n\r\n/first" in told
+
+
+async def test_an_idle_connection_is_closed_but_not_one_that_waits_for_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "KEEPALIVE", 0.05)
+
+    async def slow(request: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(0.15)
+        return web.Response(text="hello")
+
+    async with served(slow) as port, connected(port, GET) as (reader, _):
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+        assert await reader.read() == b""
 
 
 async def test_the_oldest_idle_connection_makes_room() -> None:
