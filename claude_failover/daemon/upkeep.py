@@ -127,9 +127,13 @@ class Upkeep:
                 settle_down()
 
     def _has_served(self) -> bool:
-        """Whether requests have come or gone since the last time it was asked."""
+        """Whether requests have come or gone since the last time it was asked, or are under way.
+
+        A body is freed when its answer begins, and that may be long after the last request came. (Looking for what
+        can be given back takes 0.07 ms where there is nothing.)
+        """
         before, self._served = self._served, self._daemon.served
-        return self._served != before
+        return self._served != before or self._daemon.world.in_flight > 0
 
     def _all_usable(self) -> bool:
         return all(one.usable for one in self._daemon.credentials.values())

@@ -50,6 +50,7 @@ class FakeDaemon:
     def __post_init__(self) -> None:
         self.books = SimpleNamespace(changed=asyncio.Event())
         self.readings = SimpleNamespace(loop_lag=0.0)
+        self.world = SimpleNamespace(in_flight=0)
         self.observers = SimpleNamespace(metrics=SimpleNamespace(load=lambda: self._do("load")))
 
     async def _do(self, what: str) -> None:
@@ -108,6 +109,16 @@ async def test_memory_is_given_back_after_requests_and_only_then(monkeypatch: py
     daemon.served = 7
     await rounds(daemon, monkeypatch, *[(1.0, 1.0)] * 20)
     assert daemon.done.count("given back") == 1
+
+
+async def test_memory_is_given_back_in_every_round_while_requests_are_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    daemon = FakeDaemon(served=1)
+    daemon.world.in_flight = 1
+    monkeypatch.setattr(upkeep, "give_back", lambda: daemon.done.append("given back"))
+    await rounds(daemon, monkeypatch, *[(1.0, 1.0)] * 3)
+    assert daemon.done.count("given back") == 3
 
 
 async def test_a_nights_sleep_is_noticed_once(monkeypatch: pytest.MonkeyPatch, said: list[Event]) -> None:
