@@ -52,7 +52,7 @@ def unsupported(draft: Draft) -> str | None:
     for message in dicts(draft.body.get("messages")):
         content = message.get("content")
         # Most turns of a long conversation are plain text: not even a call for those.
-        if isinstance(content, list) and (found := _unsupported_in(content, draft)):
+        if type(content) is list and (found := _unsupported_in(content, draft)):
             return found
     return _unsupported_in(draft.body.get("system"), draft)
 
@@ -60,8 +60,7 @@ def unsupported(draft: Draft) -> str | None:
 def _unsupported_in(content: object, draft: Draft) -> str | None:
     for block in dicts(content):
         kind = kind_of(block)
-        searches = kind == "tool_search_tool_result" or str(block.get("name")).startswith("tool_search_tool")
-        if kind in SEARCH_BLOCKS and not (searches and betas.TOOL_SEARCH in draft.betas):
+        if kind in SEARCH_BLOCKS and not (betas.TOOL_SEARCH in draft.betas and _searches_tools(block, kind)):
             return "the conversation holds calls of a server tool"
         if kind == "compaction" and betas.COMPACT not in draft.betas:
             return "the conversation was compacted by the Claude API, whose block Bedrock is not sent"
@@ -70,6 +69,10 @@ def _unsupported_in(content: object, draft: Draft) -> str | None:
         if kind == "tool_result" and (found := _unsupported_in(block.get("content"), draft)):
             return found
     return None
+
+
+def _searches_tools(block: Block, kind: str) -> bool:
+    return kind == "tool_search_tool_result" or str(block.get("name")).startswith("tool_search_tool")
 
 
 def translate_system(draft: Draft) -> None:
@@ -87,12 +90,13 @@ def translate_messages(draft: Draft) -> None:
     convert = not draft.caps.system_role or Switch.CONVERT_SYSTEM in draft.rules.switches
     turns = _Turns()
     for message in messages:
-        if not isinstance(message, dict):
+        if type(message) is not dict:
             turns.append(message)
             continue
-        draft.keep_keys(message, MESSAGE_KEYS, "messages.*", "not a field of a message on Bedrock")
+        if not message.keys() <= MESSAGE_KEYS:
+            draft.keep_keys(message, MESSAGE_KEYS, "messages.*", "not a field of a message on Bedrock")
         before = message.get("content")
-        if isinstance(before, list):
+        if type(before) is list:
             message["content"] = _clean(before, "messages.*.content.*", draft)
         if before and message["content"] == []:
             draft.rewrites.add("messages.*", "dropped", "nothing was left in it")
@@ -119,7 +123,7 @@ class _Turns:
         """Add a message; into the one before it if only our change put them side by side."""
         last = self._turns[-1] if self.join_next and self._turns else None
         self.join_next = False
-        if isinstance(last, dict) and role_of(message) in ("user", "assistant") and role_of(last) == role_of(message):
+        if type(last) is dict and role_of(message) in ("user", "assistant") and role_of(last) == role_of(message):
             last["content"] = [*as_blocks(last.get("content")), *as_blocks(message.get("content"))]
         else:
             self._turns.append(message)
@@ -175,7 +179,7 @@ def _clean(blocks: list[Any], path: str, draft: Draft) -> list[Any]:
     cleaned = []
     for block in blocks:
         kind = kind_of(block)
-        if not isinstance(block, dict):
+        if type(block) is not dict:
             cleaned.append(block)
         elif kind in MARKERS:
             draft.rewrites.add(f"{path} ({kind})", "dropped", "its beta is not for Bedrock")
@@ -196,13 +200,15 @@ def _clean_block(block: Block, kind: str, path: str, draft: Draft) -> Block:
         draft.seen.add("compaction")
     elif kind in SEARCH_BLOCKS:
         draft.seen.add("tool_search")
-    draft.keep_keys(block, BLOCK_KEYS.get(kind, frozenset(block)), f"{path} ({kind})", "not a field of it on Bedrock")
-    clean_cache_control(block, f"{path} ({kind})", draft)
-    content = block.get("content")
-    if kind in {"tool_result", "search_result"} and isinstance(content, list):
+    known = BLOCK_KEYS.get(kind)
+    if known is not None and not block.keys() <= known:
+        draft.keep_keys(block, known, f"{path} ({kind})", "not a field of it on Bedrock")
+    if "cache_control" in block:
+        clean_cache_control(block, f"{path} ({kind})", draft)
+    if kind in {"tool_result", "search_result"} and isinstance(content := block.get("content"), list):
         block["content"] = _clean(content, f"{path}.content.*", draft)
-    source = block.get("source")
-    if kind == "document" and isinstance(source, dict) and isinstance(source.get("content"), list):
+    source = block.get("source") if kind == "document" else None
+    if source and isinstance(source, dict) and isinstance(source.get("content"), list):
         source["content"] = _clean(source["content"], f"{path}.source.content.*", draft)
     return block
 

@@ -70,7 +70,9 @@ def lift_effort(draft: Draft) -> None:
     """
     messages = draft.body.get("messages")
     for message in reversed(messages) if isinstance(messages, list) else ():
-        config = message.get("output_config") if isinstance(message, dict) else None
+        if type(message) is not dict or "output_config" not in message:
+            continue  # as nearly all
+        config = message["output_config"]
         effort = config.get("effort") if isinstance(config, dict) else None
         if isinstance(effort, str):
             top = draft.body.get("output_config")
