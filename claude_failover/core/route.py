@@ -34,6 +34,8 @@ def find(desk: Desk, facts: RequestFacts, now: Instant) -> Route | Stop:
     settings = desk.settings
     primary = desk.order[0]
     if facts.stays is not None:
+        if primary in facts.unservable:
+            return Stop(f"no backend can serve this request ({primary}: {facts.unservable[primary]})")
         return Route((primary,), (primary,), why=facts.stays)
     forced = _forced(desk, facts, now)
     if forced is not None:

@@ -445,6 +445,16 @@ def test_a_request_that_translation_refuses_leaves_that_backend_out() -> None:
     assert ("left out", BEDROCK) in story.steps()
 
 
+def test_a_request_that_must_stay_at_a_primary_that_cannot_take_it_ends() -> None:
+    story = World(Settings(backends=Settings().backends[1:])).story(
+        max_tokens=1, messages=[{"role": "user", "content": "quota"}]
+    )
+    story.start()
+    assert story.conclusion is not None, "asked again and again, it would hold up every other request"
+    assert story.opened == []
+    assert story.steps() == [("left out", BEDROCK), ("gave up", "")]
+
+
 def test_a_backend_that_came_with_a_reload_is_not_for_requests_from_before() -> None:
     world = World()
     story = world.story()

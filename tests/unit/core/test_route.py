@@ -44,6 +44,11 @@ def test_a_request_that_stays_knows_only_the_primary_even_if_it_is_forced_elsewh
     assert w.find(stays="quota probe", forced=BEDROCK) == Route((CLAUDE,), (CLAUDE,), why="quota probe")
 
 
+def test_a_request_that_stays_where_it_cannot_be_served_is_sent_nowhere() -> None:
+    why = World().why_not(stays="quota probe", unservable={CLAUDE: "no id"})
+    assert why == "no backend can serve this request (claude: no id)"
+
+
 def test_the_requests_own_header_goes_over_every_order() -> None:
     w = World()
     w.desk.overrides.force(EU, OPUS, None, w.clock.now())
