@@ -126,3 +126,17 @@ async def test_each_backend_has_its_own_ceiling_for_answers(home: Home) -> None:
         assert await both.ask(daemon, OPUS) == "bedrock-eu"
         assert [json.loads(seen.body)["max_tokens"] for seen in both.us.requests] == [500, 500]
         assert [json.loads(seen.body)["max_tokens"] for seen in both.eu.requests] == [1024]
+
+
+async def test_a_question_for_the_claude_api_alone_does_not_stop_a_daemon_that_has_only_bedrock(home: Home) -> None:
+    probe = {"model": SONNET, "max_tokens": 1, "messages": [{"role": "user", "content": "quota"}]}
+    async with simulated_bedrock() as bedrock:
+        home.configure(
+            "listen: {port: 0}\nalerts: {desktop: false}\nbackends:\n"
+            f"- {{name: bedrock, kind: bedrock, region: us-east-1, endpoint_url: '{bedrock.url}'}}\n"
+        )
+        async with home.running() as daemon:
+            refused = await daemon.post(json.dumps(probe).encode())
+            assert (refused.status, json.loads(refused.body)["error"]["type"]) == (529, "overloaded_error")
+            assert (await daemon.post(messages_body(model=SONNET))).status == 200
+        assert len(bedrock.requests) == 1
