@@ -284,7 +284,7 @@ class Driver:
                 await self._obey(command, tasks)
         if held and self._response is not None:
             await self._response.write(held)
-        self._close_books([])
+        self._write_unwritten()
 
     async def _next_event(self, alarm: Alarm) -> Event:
         if self._attempt is not None and self._head is None:
@@ -365,9 +365,13 @@ class Driver:
 
     def _close_books(self, last: list[Command]) -> None:
         """Write down what had to wait, what was interrupted, how it ended; without awaiting, for it may be the end."""
-        unwritten, self._unwritten = self._unwritten, []
-        for command in (*unwritten, *self._batch, *last):
-            self._write_down(command)
+        self._unwritten += (*self._batch, *last)
+        self._write_unwritten()
+
+    def _write_unwritten(self) -> None:
+        """Each is taken off before it is tried: one that fails does not take those behind it along."""
+        while self._unwritten:
+            self._write_down(self._unwritten.pop(0))
 
     def _drop_client(self) -> None:
         transport = self._request.transport

@@ -159,6 +159,22 @@ async def test_the_client_has_its_answer_before_anything_is_booked(
     assert (len(books.records), books.conclusions[0].outcome) == (1, "served")
 
 
+class Torn(Notes):
+    """Books that have no page for attempts."""
+
+    def record(self, record: AttemptRecord) -> None:
+        raise RuntimeError(record.exchange)
+
+
+async def test_a_record_that_cannot_be_booked_does_not_take_the_conclusion_along() -> None:
+    async with simulated_claude(Answer()) as claude, serving(settings_for(claude.url)) as served, client() as web:
+        served.world.books = books = Torn()
+        with contextlib.suppress(aiohttp.ClientError):
+            await ask(served, web)
+        await books.until(1)
+    assert [record.outcome for record in books.conclusions] == ["served"]
+
+
 async def test_trailing_data_behind_the_end_is_passed_on() -> None:
     async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)
