@@ -274,6 +274,9 @@ class Driver:
                 await self._response.write_eof(rest)
             elif type(command) in _WRITTEN_DOWN:
                 self._unwritten.append(command)
+                if type(command) is Record and command.record.paid:
+                    # Its reservation is given back already: a crash while the client makes us wait must not lose both.
+                    self._write_unwritten()
             elif type(command) is SendHead:
                 await self._begin(command, commands if command in commands else last)
             else:

@@ -159,6 +159,30 @@ async def test_the_client_has_its_answer_before_anything_is_booked(
     assert (len(books.records), books.conclusions[0].outcome) == (1, "served")
 
 
+async def test_what_was_paid_is_booked_before_the_client_may_make_us_wait() -> None:
+    # The reservation ends when the answer has been judged: from then on only the record knows of the money.
+    long = json.loads(WHOLE)
+    long["content"][0]["text"] = "x" * 16_000_000
+    body = json.dumps(long).encode()
+
+    async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+        writer.write(body)
+        await writer.drain()
+
+    async with listening(upstream) as port, serving(settings_for(f"http://127.0.0.1:{port}")) as served:
+        served.world.current.paid = lambda _: {CLAUDE: True}
+        sock = await dialled(served, messages_body(stream=False), receive=8192)
+        async with asyncio.timeout(10):
+            while not served.notes.records:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.002)
+        assert (served.notes.records[0].cost_nusd > 0, served.notes.conclusions) == (True, [])
+        sock.close()
+        await served.notes.until(1)
+    assert (len(served.notes.records), len(served.notes.conclusions)) == (1, 1)
+
+
 class Torn(Notes):
     """Books that have no page for attempts."""
 
