@@ -40,7 +40,7 @@ from claude_failover.ledger_batch import Batch
 from claude_failover.ledger_days import Zone
 from claude_failover.ledger_prune import Bounds
 from claude_failover.ledger_query import Reader
-from claude_failover.ledger_rows import Conversations, DayKey, Hold, Rows, Sums, keep
+from claude_failover.ledger_rows import Conversations, DayKey, Hold, Rows, Sums, clean, keep
 from claude_failover.ledger_store import Announce, Store
 
 FLUSH_AFTER: Final = 0.25
@@ -162,7 +162,7 @@ class Ledger:
                     f"{self._store.run}:{reservation.id}",
                     reservation.day,
                     reservation.amount_nusd,
-                    reservation.session,
+                    None if reservation.session is None else clean(reservation.session),
                     int(now * 1_000),
                 ),
                 urgent=True,

@@ -265,14 +265,14 @@ def keep(sums: dict[DayKey, Sums], day: DayKey, added: Sums) -> None:
     sums[day] = tuple(a + b if type(b) is int else a for a, b in both) + before[len(added) :]
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Headers are bytes: what was decoded from them may hold halves of characters, which SQLite refuses."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _storable(values: tuple[Value, ...], day: DayKey) -> tuple[tuple[Value, ...], DayKey]:
-    clean = tuple(_clean(value) if isinstance(value, str) else value for value in values)
-    return clean, (day[0], _clean(day[1]), _clean(day[2]))
+    all_clean = tuple(clean(value) if isinstance(value, str) else value for value in values)
+    return all_clean, (day[0], clean(day[1]), clean(day[2]))
 
 
 def _or_null(value: str | int | None) -> Value:
@@ -304,4 +304,4 @@ def _compact(steps: list[_Step]) -> str:
     try:
         return msgspec.json.encode(steps).decode()
     except (UnicodeEncodeError, TypeError):
-        return _compact([(at, _clean(what), _clean(backend), _clean(detail)) for at, what, backend, detail in steps])
+        return _compact([(at, clean(what), clean(backend), clean(detail)) for at, what, backend, detail in steps])

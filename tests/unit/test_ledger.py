@@ -175,6 +175,20 @@ def test_one_odd_record_does_not_end_the_writer(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_a_session_that_is_no_text_does_not_end_the_writer_with_its_reservation(tmp_path: Path) -> None:
+    # A header's bytes that are no UTF-8 are surrogates in its text.
+    ledger = open_ledger(tmp_path / "l.db")
+    budget = SpendBudget(None, None, UTC.day, ledger)
+    held = budget.reserve(1_000_000_000, NOW, session="half\udcc3", session_limit_nusd=2_000_000_000)
+    assert isinstance(held, Reservation)
+    ledger.record(AT_BEDROCK)
+    assert ledger.spent(DAY) == 264_040_000
+    ledger.close()
+    after = open_ledger(tmp_path / "l.db", now=NOON + 5)
+    assert after.spent(DAY) == 1_264_040_000
+    after.close()
+
+
 def test_a_reload_counts_for_the_rows_after_it(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path / "l.db")
     ledger.record(AT_BEDROCK)
