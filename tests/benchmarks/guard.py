@@ -22,12 +22,12 @@ from tests.benchmarks.imports import imported
 from tests.benchmarks.measure import load, table
 
 LIMITS: Final[Mapping[str, float]] = {
-    "streaming, healthy": 3.0,
-    "not streaming, healthy": 4.1,
-    "streaming, failing over": 8.8,
-    "not streaming, failing over": 10.0,
+    "streaming, healthy": 2.5,
+    "not streaming, healthy": 3.4,
+    "streaming, failing over": 8.0,
+    "not streaming, failing over": 9.6,
 }
-"""CPU per request, in units of the bare forwarder's for the same answer: 1.5 times what it was when this was set."""
+"""CPU per request, in units of the bare forwarder's: about 1.5 times what it was when this was set."""
 
 MODULES: Final[Mapping[str, int]] = {
     "statusline": 215,
