@@ -19,7 +19,7 @@ MAX_BODY: Final = 64 * 1024 * 1024
 """Bytes of one body: twice what the Claude API takes (claude.md 3.1). Requests that are relayed are streamed."""
 
 MAX_HELD: Final = 1024 * 1024 * 1024
-"""Bytes of all bodies that are not answered yet: 40 of the largest that the Claude API takes, 13,000 usual ones."""
+"""Bytes of all bodies that are not answered yet: 32 of the largest that the Claude API takes, 13,000 usual ones."""
 
 BIG_BODY: Final = 2 * 1024 * 1024
 """Bodies from here on are parsed in a thread: above ten milliseconds of parsing would stop every stream."""

@@ -8,15 +8,13 @@ aiohttp's server afterwards that nothing is left to do.
 from __future__ import annotations
 
 from email.utils import formatdate
-from typing import Final
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from claude_failover.core.types import Epoch, Headers
-
-NEVER_A_BODY: Final = frozenset({204, 304})
+from claude_failover.upstream.line import NEVER_A_BODY
 
 
 class Response(web.StreamResponse):
