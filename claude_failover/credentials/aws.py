@@ -189,12 +189,11 @@ class AwsProvider:
         if self._loading is None or now - self._started > LIMIT:
             load, profile = self._load, self._profile
             self._started = now
-            self._loading = in_thread(lambda: load(profile), "aws-credentials")
-            self._loading.add_done_callback(self._loaded)
+            self._loading = in_thread(lambda: load(profile), "aws-credentials", then=self._loaded)
         return self._loading
 
     def _loaded(self, future: asyncio.Future[AwsKeys]) -> None:
-        error = None if future.cancelled() else future.exception()
+        error = future.exception()
         if future is not self._loading:
             return  # given up, and another has begun since
         self._loading = None

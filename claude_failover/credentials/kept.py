@@ -200,8 +200,7 @@ class KeptTokens:
         # From the endpoint's answer until it is stored the new pair exists nowhere else, and the old one works no
         # more: a process that ends in between would lose the login. So it may not, a command of one second included.
         work = functools.partial(self._refresh, entry, exchange, unsaved=unsaved)
-        self._refreshing = in_thread(work, "token-refresh", finish=True)
-        self._refreshing.add_done_callback(self._refreshed)
+        self._refreshing = in_thread(work, "token-refresh", finish=True, then=self._refreshed)
 
     def _refresh(self, entry: Entry, exchange: Exchange, *, unsaved: bool) -> _Outcome:
         """Get a new pair, or find that somebody has; in a thread, under the lock of all processes."""
@@ -226,7 +225,7 @@ class KeptTokens:
     def _refreshed(self, future: asyncio.Future[_Outcome]) -> None:
         self._refreshing = None
         now = self._clock.now().monotonic
-        error = None if future.cancelled() else future.exception()
+        error = future.exception()
         if error is None:
             outcome = future.result()
             self._refreshes += 1

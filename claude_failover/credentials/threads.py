@@ -17,7 +17,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_thread(work: Callable[[], T], name: str, *, finish: bool = False) -> asyncio.Future[T]:
+def in_thread(
+    work: Callable[[], T],
+    name: str,
+    *,
+    finish: bool = False,
+    then: Callable[[asyncio.Future[T]], None] | None = None,
+) -> asyncio.Future[T]:
     """Run *work* in a thread of its own; the future gets its result, or what it raised.
 
     Giving the future up does not stop the thread: it ends when its work ends, unheard.
@@ -26,6 +32,8 @@ def in_thread(work: Callable[[], T], name: str, *, finish: bool = False) -> asyn
         work: Blocks.
         name: Of the thread.
         finish: The process may not end before it has: for work that has a limit and that cannot be done again.
+        then: Called in the loop as soon as the future is done, and before anybody can find it done. A done callback
+            comes a turn of the loop later: whoever asks in that turn would go on before what he waited for is noted.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -37,6 +45,8 @@ def in_thread(work: Callable[[], T], name: str, *, finish: bool = False) -> asyn
             future.set_result(result)  # type: ignore[arg-type]  # no error: there is a result
         else:
             future.set_exception(error)
+        if then is not None:
+            then(future)
 
     def run() -> None:
         result: T | None = None

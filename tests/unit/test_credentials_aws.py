@@ -69,6 +69,17 @@ async def test_keys_are_loaded_once_for_any_number_of_requests() -> None:
     assert chain.loads == 1
 
 
+async def test_a_request_that_comes_in_the_turn_in_which_the_keys_do_gets_them() -> None:
+    clock = FakeClock()
+    provider = AwsProvider(region="us-east-1", clock=clock, load=Chain(clock))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(provider.get())]
+        while not asking[0].done():
+            asking.append(tasks.create_task(provider.get()))
+            await asyncio.sleep(0)
+    assert {task.result().access_key for task in asking} == {"AKIA0001"}
+
+
 async def test_requests_go_on_with_the_old_keys_while_new_ones_are_got_ahead_of_their_end() -> None:
     clock = FakeClock()
     chain = Chain(clock)

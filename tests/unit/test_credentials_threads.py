@@ -24,6 +24,15 @@ async def test_what_it_raises_comes_back_too() -> None:
         await in_thread(work, "failing")
 
 
+async def test_whoever_finds_it_done_finds_what_follows_from_it_done() -> None:
+    noted: list[str] = []
+    future = in_thread(lambda: "found", "noting", then=lambda done: noted.append(done.result()))
+    async with asyncio.timeout(5):
+        while not future.done():  # noqa: ASYNC110 - each turn of the loop counts
+            await asyncio.sleep(0)
+    assert noted == ["found"]
+
+
 async def test_a_future_that_is_given_up_is_left_alone() -> None:
     gate = threading.Event()
     done = threading.Event()
@@ -32,12 +41,14 @@ async def test_a_future_that_is_given_up_is_left_alone() -> None:
         gate.wait(5)
         done.set()
 
-    future = in_thread(work, "slow")
+    noted: list[bool] = []
+    future = in_thread(work, "slow", then=lambda ended: noted.append(ended.cancelled()))
     future.cancel()
     gate.set()
     await in_thread(lambda: done.wait(5), "watch")
     await asyncio.sleep(0)
     assert future.cancelled()
+    assert noted == []
 
 
 def test_a_loop_that_is_gone_hears_nothing() -> None:
