@@ -12,9 +12,10 @@ daemon has no approval prompt to ask.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from claude_failover import events
@@ -73,16 +74,20 @@ class AnthropicTokens:
         self._glance: StoredToken | None = None
         self._keychain: StoredToken | None = None
         self._keychain_asked = float("-inf")
+        self._asking: asyncio.Future[StoredToken | None] | None = None
 
-    async def token(self, *, refresh: bool) -> StoredToken:
-        """The token to use now; *refresh*: the last one was refused, look everywhere again.
+    async def token(self, *, refused: Collection[object] = ()) -> StoredToken:
+        """The token to use now.
+
+        Args:
+            refused: Secrets that the API has answered 401 to: look everywhere again.
 
         Raises:
             CredentialError: There is none that can be used; the message says what is wrong with each.
         """
         current = self._current
-        if refresh or current is None or not self._still_good(current):
-            current = await self._search(refresh=refresh)
+        if refused or current is None or not self._still_good(current):
+            current = await self._search(refused)
         if current is None:
             raise self._nothing()
         return current
@@ -90,7 +95,7 @@ class AnthropicTokens:
     async def look(self) -> CredentialView:
         """Ask every source, the keyring too; the answer is what :meth:`status` says from then on."""
         with contextlib.suppress(CredentialError):
-            await self.token(refresh=False)
+            await self.token()
         return self.status()
 
     def status(self) -> CredentialView:
@@ -139,15 +144,15 @@ class AnthropicTokens:
                 marks.append((stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_mode))
         return tuple(marks)
 
-    async def _search(self, *, refresh: bool) -> StoredToken | None:
+    async def _search(self, refused: Collection[object]) -> StoredToken | None:
         problems: dict[str, CredentialError] = {}
         found: StoredToken | None = None
         for source in self._sources:
             try:
                 if source == "keyring":
-                    found = await self._kept.token(refresh=refresh) if self._kept is not None else None
+                    found = await self._kept.token(refused=refused) if self._kept is not None else None
                 elif source == "claude":
-                    found = await self._of_claude(refresh=refresh)
+                    found = await self._of_claude(refused)
                 else:
                     found = self._of_environment()
             except CredentialError as error:
@@ -187,24 +192,33 @@ class AnthropicTokens:
             return StoredToken(secret, shape.kind, variable)
         return None
 
-    async def _of_claude(self, *, refresh: bool) -> StoredToken | None:
+    async def _of_claude(self, refused: Collection[object]) -> StoredToken | None:
         now = self._clock.now()
         try:
             found = claude_login.of_file(self._environ, now.wall)
         except CredentialError:
-            found = await self._of_keychain(refresh=refresh) or claude_login.of_token_file(self._environ)
+            found = await self._of_keychain(refused) or claude_login.of_token_file(self._environ)
             if found is None:
                 raise
             return found
-        return found or await self._of_keychain(refresh=refresh) or claude_login.of_token_file(self._environ)
+        return found or await self._of_keychain(refused) or claude_login.of_token_file(self._environ)
 
-    async def _of_keychain(self, *, refresh: bool) -> StoredToken | None:
+    async def _of_keychain(self, refused: Collection[object]) -> StoredToken | None:
+        """Ask now and then, or because what it said last is of no use: once for all who want to know."""
         now = self._clock.now()
-        over = self._keychain is not None and self._is_over(self._keychain)
-        if refresh or over or now.monotonic - self._keychain_asked >= KEYCHAIN_EVERY:
+        known = self._keychain
+        useless = bool(refused) if known is None else self._is_over(known) or known.secret in refused
+        if self._asking is None and (useless or now.monotonic - self._keychain_asked >= KEYCHAIN_EVERY):
             self._keychain_asked = now.monotonic
             environ, wall = self._environ, now.wall
-            self._keychain = await in_thread(lambda: claude_login.of_keychain(environ, wall), "keychain")
+            self._asking = in_thread(lambda: claude_login.of_keychain(environ, wall), "keychain")
+        asking = self._asking
+        if asking is not None:
+            try:
+                self._keychain = await asyncio.shield(asking)
+            finally:
+                if asking.done() and self._asking is asking:
+                    self._asking = None
         return self._keychain
 
     def _quickly(self) -> StoredToken | None:

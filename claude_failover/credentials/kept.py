@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,19 +106,17 @@ class KeptTokens:
         entry = self._entries.get(BEDROCK)
         return None if entry is None else entry.access
 
-    async def token(self, *, refresh: bool) -> StoredToken | None:
+    async def token(self, *, refused: Collection[object] = ()) -> StoredToken | None:
         """See :class:`claude_failover.credentials.token.Kept`.
 
         Raises:
             CredentialError: There is a token, and it cannot be used.
         """
-        refused = self._entries.get(ANTHROPIC) if refresh else None
-        await self._read(again=refresh)
+        await self._read(again=bool(refused))
         entry = self._entries.get(ANTHROPIC)
         if entry is None:
             return None
-        same = refused is not None and refused.access == entry.access
-        await self._keep_fresh(entry, refused=same)
+        await self._keep_fresh(entry, refused=entry.access in refused)
         entry = self._entries.get(ANTHROPIC) or entry
         if entry.expires is not None and entry.expires <= self._clock.now().wall:
             why = f": {self._failed}" if self._failed is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,8 +41,11 @@ class StoredToken:
 class Kept(Protocol):
     """A store of our own: the keyring, or the file that stands for it."""
 
-    async def token(self, *, refresh: bool) -> StoredToken | None:
+    async def token(self, *, refused: Collection[object] = ()) -> StoredToken | None:
         """The token, refreshed when it needs to be; ``None`` if none is kept.
+
+        Args:
+            refused: Secrets that the API has answered 401 to: look again, and refresh what is one of them.
 
         Raises:
             CredentialError: There is one, and it cannot be used.

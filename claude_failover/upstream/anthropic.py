@@ -8,7 +8,8 @@ ours. A credential that the client brought is forwarded unread; only a request t
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterable, Collection, Mapping
 from typing import Final, Protocol
 
 import aiohttp
@@ -25,6 +26,9 @@ from claude_failover.upstream.wire import Flight, Wire, proxy_for
 
 OAUTH_BETA: Final = "oauth-2025-04-20"
 """Without it the API refuses OAuth tokens, with a misleading text (claude.md 1.6)."""
+
+REMEMBERED: Final = 4
+"""Stored tokens that were refused last."""
 
 _CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
 
@@ -59,8 +63,13 @@ class StoredToken(Protocol):
 class TokenStore(Protocol):
     """Where stored tokens come from."""
 
-    async def token(self, *, refresh: bool) -> StoredToken:
-        """The token to use now; *refresh* looks at its sources again because the last one was refused.
+    async def token(self, *, refused: Collection[object] = ()) -> StoredToken:
+        """The token to use now.
+
+        Args:
+            refused: Secrets that the API has answered 401 to: look at every source again, and refresh what is one
+                of them. Which ones they are tells whether somebody has replaced it since: a hundred requests may be
+                refused with one token, and the last of them comes back when the new one has long been got.
 
         Raises:
             CredentialError: There is none that can be used; the message says which sources were tried.
@@ -90,6 +99,7 @@ class AnthropicUpstream:
     ) -> None:
         self._backend = backend
         self._store = store
+        self._refused: deque[object] = deque(maxlen=REMEMBERED)
         https = backend.base_url.startswith("https:")
         self._wire = Wire(
             backend.base_url,
@@ -104,10 +114,14 @@ class AnthropicUpstream:
         request = command.request
 
         async def send(flight: Flight) -> Line | aiohttp.ClientResponse:
-            lines = await self._authorized(rules.to_primary(request.headers), refresh=command.refresh_credentials)
-            return await self._wire.ask(
+            refused = tuple(self._refused) if command.refresh_credentials else ()
+            lines, token = await self._authorized(rules.to_primary(request.headers), refused)
+            response = await self._wire.ask(
                 request.method, request.target, lines, request.body, fresh=command.fresh, flight=flight
             )
+            if response.status == 401 and token is not None and token.secret not in self._refused:
+                self._refused.append(token.secret)
+            return response
 
         def now() -> Line | None:
             lines = None if command.fresh else self._own(rules.to_primary(request.headers))
@@ -121,7 +135,7 @@ class AnthropicUpstream:
         """See :meth:`claude_failover.upstream.Relay.open_stream`."""
 
         async def send(flight: Flight) -> aiohttp.ClientResponse:
-            lines = await self._authorized(rules.to_primary(headers), refresh=False)
+            lines, _ = await self._authorized(rules.to_primary(headers))
             length = rules.get(headers, "content-length")
             if length is not None and not isinstance(body, bytes) and body is not None:
                 lines = (*lines, ("content-length", length))
@@ -140,18 +154,19 @@ class AnthropicUpstream:
             return lines
         return None
 
-    async def _authorized(self, lines: Headers, *, refresh: bool) -> Headers:
-        """The lines with the credential that the backend's mode asks for."""
+    async def _authorized(self, lines: Headers, refused: Collection[object] = ()) -> tuple[Headers, StoredToken | None]:
+        """The lines with the credential that the backend's mode asks for; and which stored token that is."""
         own = self._own(lines)
         if own is not None:
-            return own
+            return own, None
         if self._store is None:
             raise CredentialError("the request carries no Anthropic credential, and none is stored")
-        token = await self._store.token(refresh=refresh)
+        token = await self._store.token(refused=refused)
         lines = rules.without(lines, *_CREDENTIALS)
         if not token.bearer:
-            return (*lines, ("x-api-key", token.secret.reveal()))
-        return (*(_with_beta(lines) if token.oauth else lines), ("authorization", f"Bearer {token.secret.reveal()}"))
+            return (*lines, ("x-api-key", token.secret.reveal())), token
+        lines = _with_beta(lines) if token.oauth else lines
+        return (*lines, ("authorization", f"Bearer {token.secret.reveal()}")), token
 
 
 def _with_beta(lines: Headers) -> Headers:

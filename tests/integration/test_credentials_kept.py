@@ -83,7 +83,9 @@ def tokens(made: Box, clock: Clock, endpoint: TokenEndpoint) -> KeptTokens:
 
 
 async def value(kept: KeptTokens, *, refresh: bool = False) -> str | None:
-    token = await kept.token(refresh=refresh)
+    """The token's text; *refresh*: the one that is in use has been refused."""
+    known = kept.last() if refresh else None
+    token = await kept.token(refused=() if known is None else (known.secret,))
     return None if token is None else token.secret.reveal()
 
 
@@ -110,7 +112,7 @@ async def test_a_token_with_time_left_is_used_as_it_is(
     made.keep(ANTHROPIC, login(NOW + 301), store)
     made.keep(BEDROCK, Entry(shapes.API_KEY, Secret("ABSK-worth-nothing")), store)
     kept = tokens(made, clock, endpoint)
-    token = await kept.token(refresh=False)
+    token = await kept.token()
     assert token is not None
     assert token.source == ("keyring" if store == KEYRING else str(tmp_path / "state" / "secrets.json"))
     assert (token.secret.reveal(), token.oauth) == (FIRST, True)
@@ -280,7 +282,7 @@ async def test_a_new_pair_that_cannot_be_stored_is_used_and_stored_later(
     made.keep(ANTHROPIC, login(NOW), KEYRING)
     kept = tokens(made, clock, endpoint)
     keyring.read_only = True
-    token = await kept.token(refresh=False)
+    token = await kept.token()
     assert token is not None
     assert token.secret.reveal() == "sk-ant-oat01-worth-nothing-0001"
     assert token.warning == "the refreshed login could not be stored: the keyring is locked, and nobody unlocked it"
@@ -323,6 +325,21 @@ async def test_a_token_that_another_process_replaced_is_found_when_the_old_one_i
     )
     assert await value(kept) == FIRST
     assert await value(kept, refresh=True) == "sk-ant-oat01-worth-nothing-of-the-other"
+    assert endpoint.requests == []
+
+
+async def test_the_last_to_be_refused_does_not_refresh_what_another_process_has_put_in_its_place(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW + 3600), KEYRING)
+    kept = tokens(made, clock, endpoint)
+    await value(kept)
+    keyring.set(ANTHROPIC, login(NOW + 7200, "worth-nothing-refresh-9", SECOND).dump())
+    for _ in range(2):
+        token = await kept.token(refused=[Secret(FIRST)])
+        assert token is not None
+        assert token.secret.reveal() == SECOND
     assert endpoint.requests == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pytest
@@ -51,13 +52,13 @@ class Store:
 
     def __init__(self, *tokens: Token) -> None:
         self.tokens = list(tokens)
-        self.asked: list[bool] = []
+        self.asked: list[list[str]] = []
 
-    async def token(self, *, refresh: bool) -> Token:
-        self.asked.append(refresh)
+    async def token(self, *, refused: Collection[object] = ()) -> Token:
+        self.asked.append([secret.reveal() for secret in refused if isinstance(secret, Secret)])
         if not self.tokens:
             raise CredentialError("no token is stored", hint="claude-failover token set anthropic")
-        return self.tokens[-1] if refresh else self.tokens[0]
+        return self.tokens[-1] if refused else self.tokens[0]
 
 
 async def status_of(attempt: Attempt) -> tuple[int, bytes]:
@@ -140,7 +141,22 @@ async def test_a_refused_token_is_looked_up_again() -> None:
         backend = claude(server.url, "stored", store)
         assert (await status_of(backend.open(to_claude())))[0] == 401
         assert (await status_of(backend.open(to_claude(refresh=True))))[0] == 200
-        assert store.asked == [False, True]
+        # Another request that was refused with the same token comes back later: what it was, not what is, is said.
+        assert (await status_of(backend.open(to_claude(refresh=True))))[0] == 200
+        assert store.asked == [[], ["sk-ant-worth-nothing-old"], ["sk-ant-worth-nothing-old"]]
+        await backend.close()
+
+
+async def test_only_what_was_refused_last_is_remembered() -> None:
+    async with simulated_claude() as server:
+        store = Store(Token(oauth=False, secret=Secret(API_KEY)))
+        backend = claude(server.url, "stored", store)
+        for number in (*range(6), 5):
+            store.tokens[0] = Token(oauth=False, secret=Secret(f"sk-ant-worth-nothing-{number}"))
+            assert (await status_of(backend.open(to_claude())))[0] == 401
+        store.tokens[0] = Token(oauth=False, secret=Secret(API_KEY))
+        assert (await status_of(backend.open(to_claude(refresh=True))))[0] == 200
+        assert store.asked[-1] == [f"sk-ant-worth-nothing-{number}" for number in (2, 3, 4, 5)]
         await backend.close()
 
 

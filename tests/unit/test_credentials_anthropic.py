@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from claude_failover.errors import CredentialError
 NOW = 1_795_000_000.0
 OAUTH = "sk-ant-oat01-aaaaaaaaaaaaaaaaaaaaaaaa-0001"
 KEY = "sk-ant-api03-bbbbbbbbbbbbbbbbbbbbbbbb-0002"
+REFUSED = (Secret(OAUTH), Secret(KEY))
+"""What the API has answered 401 to."""
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def tokens(home: Path, clock: FakeClock, *sources: str, **environ: str) -> Anthr
 
 
 async def source_of(found: AnthropicTokens, *, refresh: bool = False) -> tuple[str, str]:
-    token = await found.token(refresh=refresh)
+    token = await found.token(refused=REFUSED if refresh else ())
     return token.source, token.secret.reveal()
 
 
@@ -67,7 +71,7 @@ async def source_of(found: AnthropicTokens, *, refresh: bool = False) -> tuple[s
 async def test_variables_are_asked_in_order_and_shapes_decide_how_a_token_is_sent(
     environ: dict[str, str], variable: str, bearer: bool, oauth: bool, home: Path, clock: FakeClock
 ) -> None:
-    token = await tokens(home, clock, **environ).token(refresh=False)
+    token = await tokens(home, clock, **environ).token()
     assert (token.source, token.bearer, token.oauth) == (variable, bearer, oauth)
 
 
@@ -88,12 +92,12 @@ async def test_a_source_that_cannot_be_used_is_passed_over_and_its_problem_kept(
 
 async def test_without_any_token_the_error_says_what_is_wrong_with_each_source(home: Path, clock: FakeClock) -> None:
     with pytest.raises(CredentialError, match=r"no Anthropic token is stored \(env, keyring, claude\)") as caught:
-        await tokens(home, clock).token(refresh=False)
+        await tokens(home, clock).token()
     assert caught.value.hint == "claude-failover token set anthropic, or log in with claude"
     login(home, ends=NOW)
     found = tokens(home, clock, CLAUDE_CODE_OAUTH_TOKEN="sk-ant-ort01-refresh")
     with pytest.raises(CredentialError, match=r"CLAUDE_CODE_OAUTH_TOKEN: the token is a refresh token.*expired"):
-        await found.token(refresh=False)
+        await found.token()
     assert found.status().usable is False
     assert found.status().hint == "unset CLAUDE_CODE_OAUTH_TOKEN"
 
@@ -125,7 +129,7 @@ async def test_a_login_that_ends_while_we_run_is_said_and_comes_back(home: Path,
     await source_of(found)
     clock.advance(100)
     with pytest.raises(CredentialError, match="Claude Code's login has expired") as caught:
-        await found.token(refresh=False)
+        await found.token()
     assert caught.value.hint == "claude"
     login(home, ends=NOW + 9999)
     assert (await source_of(found))[1] == OAUTH
@@ -143,14 +147,14 @@ async def test_a_login_that_ends_while_we_run_is_said_and_comes_back(home: Path,
 async def test_a_login_that_is_no_use_says_why(content: str, says: str, home: Path, clock: FakeClock) -> None:
     (home / ".claude" / ".credentials.json").write_text(content)
     with pytest.raises(CredentialError, match=says):
-        await tokens(home, clock).token(refresh=False)
+        await tokens(home, clock).token()
 
 
 @pytest.mark.parametrize("content", ["{}", '{"claudeAiOauth": null}', '{"claudeAiOauth": {"accessToken": ""}}'])
 async def test_nobody_logged_in_is_no_error_of_the_file(content: str, home: Path, clock: FakeClock) -> None:
     (home / ".claude" / ".credentials.json").write_text(content)
     with pytest.raises(CredentialError, match="no Anthropic token is stored"):
-        await tokens(home, clock).token(refresh=False)
+        await tokens(home, clock).token()
 
 
 async def test_another_program_s_loose_file_is_used_and_reported(home: Path, clock: FakeClock) -> None:
@@ -177,11 +181,11 @@ async def test_the_plan_s_token_file_is_the_last_resort(home: Path, clock: FakeC
     assert await source_of(tokens(home, clock)) == (str(path), OAUTH)
     path.chmod(0o640)
     with pytest.raises(CredentialError, match="mode 0640"):
-        await tokens(home, clock).token(refresh=False)
+        await tokens(home, clock).token()
     path.chmod(0o600)
     path.write_text("two words\n")
     with pytest.raises(CredentialError, match="white space"):
-        await tokens(home, clock).token(refresh=False)
+        await tokens(home, clock).token()
 
 
 # --- the macOS keychain
@@ -202,7 +206,11 @@ async def test_the_keychain_s_answer_is_kept_for_a_minute(
     for _ in range(3):
         clock.advance(2)
         assert (await source_of(found))[1] == f"{OAUTH}-1"
-    assert (await source_of(found, refresh=True))[1] == f"{OAUTH}-2"
+    refused = [Secret(f"{OAUTH}-1")]
+    again = await asyncio.gather(*(found.token(refused=refused) for _ in range(20)))
+    assert {token.secret.reveal() for token in again} == {f"{OAUTH}-2"}
+    # One more that had been refused with the first one: the second is what it needs, not a third.
+    assert (await found.token(refused=refused)).secret.reveal() == f"{OAUTH}-2"
     clock.advance(60)
     assert (await source_of(found))[1] == f"{OAUTH}-3"
     assert found.status().source == "the macOS keychain"
@@ -217,8 +225,8 @@ class Keyring:
         self.fails: CredentialError | None = None
         self.asked: list[bool] = []
 
-    async def token(self, *, refresh: bool) -> StoredToken | None:
-        self.asked.append(refresh)
+    async def token(self, *, refused: Collection[object] = ()) -> StoredToken | None:
+        self.asked.append(bool(refused))
         if self.fails is not None:
             raise self.fails
         return self.found
@@ -274,7 +282,7 @@ async def test_what_is_loaded_and_what_fails_is_said_once_and_without_the_value(
         with events.capture() as seen:
             found = tokens(home, clock, "claude", "env", ANTHROPIC_API_KEY=KEY)
             for _ in range(3):
-                await found.token(refresh=True)
+                await found.token(refused=REFUSED)
     finally:
         events.use(before)
     assert [event.name for event in seen] == ["credential.failed", "credential.loaded"]
@@ -289,9 +297,9 @@ async def test_another_source_than_before_is_worth_a_word(home: Path, clock: Fak
         with events.capture() as seen:
             found = tokens(home, clock, "env", "claude", ANTHROPIC_API_KEY=KEY)
             for refresh in (False, True):
-                await found.token(refresh=refresh)
+                await found.token(refused=REFUSED if refresh else ())
             found.reload(["claude"])
-            await found.token(refresh=False)
+            await found.token()
     finally:
         events.use(before)
     moved = [dict(event.fields) for event in seen if event.name == "credential.moved"]
