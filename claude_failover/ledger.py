@@ -61,6 +61,9 @@ RETRY_MAX: Final = 15.0
 
 CLOSE_PATIENCE: Final = 5.0
 
+MOST_HELD: Final = 1_000_000 * 1_000_000_000
+"""Nano-dollars of one reservation that are written down: a client may ask for more tokens than SQLite has numbers."""
+
 Answer = TypeVar("Answer")
 
 
@@ -161,7 +164,7 @@ class Ledger:
                 Hold(
                     f"{self._store.run}:{reservation.id}",
                     reservation.day,
-                    reservation.amount_nusd,
+                    min(reservation.amount_nusd, MOST_HELD),
                     None if reservation.session is None else clean(reservation.session),
                     int(now * 1_000),
                 ),
@@ -252,7 +255,7 @@ class Ledger:
                 if closing and self._batch.waits:
                     # Reservations that have ended must not look left open at the next start.
                     self._write()
-            except (sqlite3.Error, LedgerError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, without this thread nothing more is written
                 self._failed(error)
                 pause = min(RETRY_MAX, max(RETRY_FIRST, pause * 2))
             else:

@@ -189,6 +189,36 @@ def test_a_session_that_is_no_text_does_not_end_the_writer_with_its_reservation(
     after.close()
 
 
+def test_a_reservation_beyond_all_numbers_of_sqlite_does_not_end_the_writer(tmp_path: Path) -> None:
+    # A client may ask for 10**30 tokens; where there is no limit the money for them is reserved.
+    ledger = open_ledger(tmp_path / "l.db")
+    ledger.held(Reservation(1, DAY, 10**30, None), NOON)
+    ledger.record(AT_BEDROCK)
+    assert ledger.spent(DAY) == 264_040_000
+    ledger.close()
+    after = open_ledger(tmp_path / "l.db", now=NOON + 5)
+    assert after.spent(DAY) == 1_000_000 * 1_000_000_000 + 264_040_000
+    after.close()
+
+
+def test_what_nobody_thought_of_is_a_failure_to_write_and_not_the_end_of_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    ledger = open_ledger(tmp_path / "l.db", announce=told)
+
+    def broken(*_: object) -> tuple[int, int]:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger._store, "write", broken)
+        ledger.record(AT_BEDROCK)
+        assert ledger.spent(DAY) == 0
+        assert (ledger.status().failing, told.names) == (True, ["ledger.write_failed"])
+    ledger.close()
+    assert told.names == ["ledger.write_failed", "ledger.recovered"]
+
+
 def test_a_reload_counts_for_the_rows_after_it(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path / "l.db")
     ledger.record(AT_BEDROCK)
