@@ -20,12 +20,18 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from claude_failover.clock import pause
+from claude_failover.core.types import Seconds
 from claude_failover.errors import AlreadyRunning, ConfigError, DaemonFailed
 
 BACKLOG: Final = 64
 
 MAX_SOCKET_PATH: Final = 100
 """Bytes; ``sun_path`` holds 108 on Linux and 104 on macOS, the closing NUL included."""
+
+_TRIES: Final = 5
+_BETWEEN: Final = Seconds(0.01)
+"""A command that looks who holds the lock has it for microseconds; a daemon keeps it."""
 
 _READ_BYTES: Final = 64
 """Of the lock file: a pid and a newline, with room to spare."""
@@ -56,12 +62,14 @@ def acquire(path: Path) -> Lock:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise DaemonFailed(f"{path}: the lock cannot be opened: {error.strerror}", hint=f"ls -l {path}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        pid = _read_pid(descriptor)
-        os.close(descriptor)
-        raise AlreadyRunning(f"already running, pid {pid}" if pid else "already running") from error
+    left = _TRIES
+    while not _locked(descriptor, fcntl.LOCK_EX):
+        left -= 1
+        if not left:
+            pid = _read_pid(descriptor)
+            os.close(descriptor)
+            raise AlreadyRunning(f"already running, pid {pid}" if pid else "already running")
+        pause(_BETWEEN)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return Lock(path, descriptor)
@@ -74,13 +82,18 @@ def holder(path: Path) -> int | None:
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read_pid(descriptor)
-    else:
-        return None
+        # Shared: two that look at once must not take each other for a daemon.
+        return None if _locked(descriptor, fcntl.LOCK_SH) else _read_pid(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _read_pid(descriptor: int) -> int:

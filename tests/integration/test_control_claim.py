@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -77,6 +78,17 @@ def test_the_loser_learns_the_winners_pid(place: Path) -> None:
 def test_a_stale_pid_in_the_file_is_no_holder(place: Path) -> None:
     (place / "lock").write_text("1\n")
     assert claim.holder(place / "lock") is None
+    claim.acquire(place / "lock").release()
+
+
+def test_somebody_who_only_looks_is_no_daemon_for_one_that_starts_nor_for_another_who_looks(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "lock").write_text("1\n")
+    looking = os.open(place / "lock", os.O_RDWR)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    assert claim.holder(place / "lock") is None
+    monkeypatch.setattr(claim, "pause", lambda seconds: os.close(looking))
     claim.acquire(place / "lock").release()
 
 
