@@ -172,7 +172,10 @@ class Journal:
                     batch.append(noted)
                 case threading.Event() as one:
                     waiting.append(one)
-        self._write(batch)
+        try:
+            self._write(batch)
+        except Exception:  # noqa: BLE001 - a bug must cost these lines, not the log for as long as the daemon runs
+            self._lose(len(batch))
         for one in waiting:
             one.set()
         return ended

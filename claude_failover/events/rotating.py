@@ -6,6 +6,7 @@ lost, the file is opened anew at the next try, and a torn line is ended before t
 
 from __future__ import annotations
 
+import contextlib
 import os
 from itertools import accumulate
 from pathlib import Path
@@ -45,9 +46,12 @@ class RotatingFile:
 
     def close(self) -> None:
         """Let go of the file; the next write opens it again."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        descriptor, self._fd = self._fd, None
+        if descriptor is not None:
+            # A disk that is full or gone may say so only now. The number is free all the same, and soon another
+            # file's or a client's: it must not be used again, not even to be closed.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     def _write_group(self, lines: list[bytes]) -> int:
         """Write what fits into one file; a disk that becomes full writes a part of it, then refuses."""

@@ -47,6 +47,27 @@ def test_events_are_written_and_audited_ones_twice(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_a_bug_costs_the_lines_it_is_about_and_not_the_log(tmp_path: Path) -> None:
+    class Broken(LiveSecrets):
+        def mask(self, text: str) -> str:
+            if "cfr_1" in text:
+                raise ZeroDivisionError
+            return super().mask(text)
+
+    journal = Journal(tmp_path / "log", None, secrets=Broken())
+    journal.start()
+    journal(event(exchange="cfr_1"))
+    assert journal.flush()
+    journal(event(exchange="cfr_2"))
+    assert journal.flush()
+    assert [(line.get("exchange"), line.get("count")) for line in lines(tmp_path / "log")] == [
+        ("cfr_2", None),
+        (None, 1),
+    ]
+    assert journal.health().dropped == 1
+    journal.close()
+
+
 def test_quiet_events_wait_for_a_lower_level_which_may_be_set_at_any_time(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
     journal.start()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -135,3 +136,28 @@ def test_a_file_that_cannot_be_moved_is_emptied_rather_than_let_grow(tmp_path: P
     for mark in "abc":
         file.write([line(mark)])
     assert path.read_bytes() == line("c")
+
+
+def test_a_disk_that_complains_only_when_the_file_is_closed_costs_no_line_and_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = file_of(tmp_path / "log")
+    file.write([b"first\n"])
+    (tmp_path / "log").rename(tmp_path / "moved")
+    close = os.close
+
+    def complain(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("claude_failover.events.rotating.os.close", complain)
+        file.close()
+    # The number that was the log's is somebody else's now.
+    with (tmp_path / "of another").open("wb") as another:
+        (tmp_path / "moved").rename(tmp_path / "log")
+        assert file.write([b"second\n"]) == 0
+        file.close()
+        another.write(b"mine")
+    assert (tmp_path / "log").read_bytes() == b"first\nsecond\n"
+    assert (tmp_path / "of another").read_bytes() == b"mine"
