@@ -17,7 +17,7 @@ from claude_failover.core.conditions import Change, Conditions, Notice
 from claude_failover.core.gauges import Gauges
 from claude_failover.core.settings import Alerts
 from claude_failover.core.types import ExchangeRecord
-from claude_failover.events import Event, Level, emit
+from claude_failover.events import Event, Level, crash, emit
 
 WAITING: Final = 100
 """Notices that wait for one channel."""
@@ -125,8 +125,12 @@ class _Courier:
             emit("alert.failed", channel=self._channel.name, alert=notice.code, detail="too many alerts wait")
             return
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=f"alerts-{self._channel.name}", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name=f"alerts-{self._channel.name}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return  # the system has no thread to give; the next notice asks again, and this one waits for it
+            self._thread = thread
 
     def dismiss(self) -> None:
         """Deliver what waits, once, and end."""
@@ -159,5 +163,9 @@ class _Courier:
                     return
                 self._dismissed.wait(pause)
                 pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE)
+            except Exception as error:  # noqa: BLE001 - it costs this notice, not all that come after it
+                crash(f"alerts-{self._channel.name}", error)
+                emit("alert.failed", channel=self._channel.name, alert=notice.code, detail=type(error).__name__)
+                return
             else:
                 return

@@ -85,7 +85,7 @@ class Upkeep:
             if rounds % (CREDENTIALS_EVERY if self._all_usable() else MISSING_EVERY) == 0:
                 self._daemon.fresh.set()
             if rounds % TRIM_EVERY == 0 and self._has_served():
-                await asyncio.to_thread(give_back)
+                await attempt(lambda: asyncio.to_thread(give_back))
             if rounds % SAVE_EVERY == 0:
                 self._daemon.books.changed.set()
             before = clock.now()

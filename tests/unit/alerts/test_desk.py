@@ -102,6 +102,42 @@ def test_a_delivery_that_fails_for_good_is_said(seen: list[Event]) -> None:
     assert [(one.name, one.fields.get("detail")) for one in seen][1:] == [("alert.failed", "not now")]
 
 
+def test_a_notice_that_a_channel_cannot_take_at_all_does_not_cost_the_next_ones(seen: list[Event]) -> None:
+    class Odd(Recorder):
+        def deliver(self, notice: Notice) -> None:
+            if not self.calls:
+                self.calls = 1
+                raise ValueError("embedded null byte")  # as subprocess says of an argument
+            super().deliver(notice)
+
+    channel = Odd()
+    desk = Desk(Alerts(), [channel])
+    desk.tick(SPENT)
+    desk.tick(replace(QUIET, at=Epoch(AT + 120)))
+    assert channel.delivered.acquire(timeout=5)
+    desk.close()
+    assert [notice.change for notice in channel.got] == [Change.RESOLVED]
+    assert {"code.crashed", "alert.failed"} <= {one.name for one in seen}
+
+
+def test_where_there_is_no_thread_to_be_had_a_notice_waits_for_the_next(
+    seen: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    channel = Recorder()
+    desk = Desk(Alerts(), [channel])
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        desk.tick(SPENT)
+    desk.tick(replace(QUIET, at=Epoch(AT + 120)))
+    assert channel.delivered.acquire(timeout=5)
+    assert channel.delivered.acquire(timeout=5)
+    desk.close()
+    assert [notice.change for notice in channel.got] == [Change.RAISED, Change.RESOLVED]
+
+
 def test_a_channel_that_hangs_holds_up_neither_the_desk_nor_another_channel(seen: list[Event]) -> None:
     slow, quick = Recorder(), Recorder()
     slow.gate.clear()

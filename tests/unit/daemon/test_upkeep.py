@@ -168,6 +168,20 @@ async def test_a_bug_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch, s
     assert {event.name for event in said} == {"code.crashed"}
 
 
+async def test_a_system_without_a_thread_to_give_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, said: list[Event]
+) -> None:
+    async def none_left(work: object) -> None:
+        del work
+        raise RuntimeError("can't start new thread")
+
+    daemon = FakeDaemon(served=1)
+    monkeypatch.setattr(asyncio, "to_thread", none_left)
+    await rounds(daemon, monkeypatch, *[(1.0, 1.0)] * 2)
+    assert daemon.done.count("close_retired") == 2
+    assert [event.name for event in said] == ["code.crashed"]
+
+
 async def test_a_refused_configuration_in_upkeep_is_told(said: list[Event]) -> None:
     async def refuse() -> None:
         raise ConfigError("config.yaml:1: no")
