@@ -73,7 +73,9 @@ class LateMetrics:
         return self._loaded().exposition(accept)
 
     async def load(self) -> None:
-        """Load them without stopping the loop."""
+        """Load them without stopping the loop, if they are not loaded yet."""
+        if self._metrics is not None:
+            return
         await asyncio.to_thread(importlib.import_module, "claude_failover.metrics")
         self._loaded()
 

@@ -114,10 +114,11 @@ class Upkeep:
     async def warm(self) -> None:
         """After the start, a reload, a sleep: have at hand what the first failover would have to load, for ever."""
         daemon = self._daemon
-        if daemon.observers is not None:
-            await attempt(daemon.observers.metrics.load)
         settled = False
         while True:
+            if daemon.observers is not None:
+                # Again if it failed: until they are loaded, every request is kept in memory for them.
+                await attempt(daemon.observers.metrics.load)
             await daemon.fresh.wait()
             daemon.fresh.clear()
             for work in (daemon.look_at_credentials, daemon.warm, daemon.look_at_credentials):
