@@ -53,9 +53,14 @@ Exchange = Callable[[Secret], Redeemed]
 class _Outcome:
     """What a refresh brought."""
 
-    entry: Entry
+    entry: Entry | None
+    """``None``: somebody has cleared it meanwhile."""
+    mark: tuple[object, ...]
+    """The box's when it was written, with nobody else writing; empty: somebody wrote since it was read."""
     unsaved: str = ""
     """Why the new pair could not be stored."""
+    replaces: Secret | None = None
+    """The token that the box holds until it can be."""
 
 
 @dataclass(slots=True)
@@ -94,6 +99,7 @@ class KeptTokens:
         self._pause = FIRST_PAUSE
         self._forced_at = float("-inf")
         self._unsaved = ""
+        self._replaces: Secret | None = None
         self._refreshes = 0
 
     async def bedrock_key(self) -> Secret | None:
@@ -117,7 +123,9 @@ class KeptTokens:
         if entry is None:
             return None
         await self._keep_fresh(entry, refused=entry.access in refused)
-        entry = self._entries.get(ANTHROPIC) or entry
+        entry = self._entries.get(ANTHROPIC)
+        if entry is None:
+            return None  # cleared while it was being refreshed
         if entry.expires is not None and entry.expires <= self._clock.now().wall:
             why = f": {self._failed}" if self._failed is not None else ""
             raise CredentialError(f"the login in {self._where} has expired{why}", hint=SET_HINT)
@@ -148,7 +156,8 @@ class KeptTokens:
         if (mark == self._mark and not again) or (self._unsaved and mark == self._mark):
             return
         reading = self._reading
-        if reading is None or (reading.mark, reading.refreshes) != (mark, self._refreshes):
+        # One that nobody waited for to its end may have been read an hour ago.
+        if reading is None or reading.future.done() or (reading.mark, reading.refreshes) != (mark, self._refreshes):
             self._readings += 1
             future = in_thread(self._read_all, "keyring")
             reading = self._reading = _Reading(future, mark, self._refreshes, self._readings)
@@ -165,8 +174,11 @@ class KeptTokens:
         if reading.refreshes != self._refreshes or reading.number < self._taken:
             return  # a refresh, or a later reading, that ended meanwhile knows better
         self._taken = reading.number
-        if mark != self._mark:
-            self._failed, self._again_at, self._pause, self._unsaved = None, float("-inf"), FIRST_PAUSE, ""
+        if self._replaces is not None and (old := found.get(ANTHROPIC)) is not None and old.access == self._replaces:
+            found = {**found, ANTHROPIC: self._entries.get(ANTHROPIC)}  # it was another item that changed
+        elif mark != self._mark:
+            self._failed, self._again_at, self._pause = None, float("-inf"), FIRST_PAUSE
+            self._unsaved, self._replaces = "", None
         self._entries, self._mark = found, mark
 
     def _read_all(self) -> dict[str, Entry | None]:
@@ -194,31 +206,35 @@ class KeptTokens:
                     await asyncio.shield(self._refreshing)
 
     def _begin(self, entry: Entry, exchange: Exchange) -> None:
-        unsaved = bool(self._unsaved)
         # From the endpoint's answer until it is stored the new pair exists nowhere else, and the old one works no
         # more: a process that ends in between would lose the login. So it may not, a command of one second included.
-        work = functools.partial(self._refresh, entry, exchange, unsaved=unsaved)
+        work = functools.partial(self._refresh, entry, exchange, self._mark, self._replaces)
         self._refreshing = in_thread(work, "token-refresh", finish=True, then=self._refreshed)
 
-    def _refresh(self, entry: Entry, exchange: Exchange, *, unsaved: bool) -> _Outcome:
+    def _refresh(
+        self, entry: Entry, exchange: Exchange, known: tuple[object, ...] | None, replaces: Secret | None
+    ) -> _Outcome:
         """Get a new pair, or find that somebody has; in a thread, under the lock of all processes."""
         with self._box.locked():
-            if unsaved:
-                return self._save(entry)
-            kept = self._box.read(ANTHROPIC) or entry
-            if kept.access != entry.access:
-                return _Outcome(kept)  # another process was faster
-            if kept.refresh is None:
-                raise RefreshFailed("the refresh token is gone", final=True)
-            new = exchange(kept.refresh)
-            return self._save(Entry(kept.kind, new.access, new.refresh or kept.refresh, new.expires))
-
-    def _save(self, entry: Entry) -> _Outcome:
-        try:
-            self._box.replace(ANTHROPIC, entry)
-        except CredentialError as error:
-            return _Outcome(entry, f"the refreshed login could not be stored: {error}")
-        return _Outcome(entry)
+            changed = self._box.mark() != known
+            kept = self._box.read(ANTHROPIC)
+            if kept is None or kept.access != (entry.access if replaces is None else replaces):
+                # While we waited for the lock another process was faster, or its owner stored or cleared a login.
+                return _Outcome(kept, () if changed else self._box.mark())
+            new = entry
+            if replaces is None:
+                if kept.refresh is None:
+                    raise RefreshFailed("the refresh token is gone", final=True)
+                got = exchange(kept.refresh)
+                new = Entry(kept.kind, got.access, got.refresh or kept.refresh, got.expires)
+            outcome = _Outcome(new, ())
+            try:
+                self._box.replace(ANTHROPIC, new)
+            except CredentialError as error:
+                outcome.unsaved = f"the refreshed login could not be stored: {error}"
+                outcome.replaces = kept.access
+            outcome.mark = () if changed else self._box.mark()
+            return outcome
 
     def _refreshed(self, future: asyncio.Future[_Outcome]) -> None:
         self._refreshing = None
@@ -228,11 +244,12 @@ class KeptTokens:
             outcome = future.result()
             self._refreshes += 1
             self._entries[ANTHROPIC] = outcome.entry
-            self._mark = self._box.mark()
-            self._failed, self._unsaved = None, outcome.unsaved
+            self._mark = outcome.mark
+            self._failed, self._unsaved, self._replaces = None, outcome.unsaved, outcome.replaces
             self._again_at = now + FIRST_PAUSE if outcome.unsaved else float("-inf")
             self._pause = FIRST_PAUSE
-            events.emit("credential.refreshed", source=self._where, expires=outcome.entry.expires)
+            if outcome.entry is not None:
+                events.emit("credential.refreshed", source=self._where, expires=outcome.entry.expires)
             if outcome.unsaved:
                 events.emit("credential.failed", source=self._where, reason=outcome.unsaved, hint=SET_HINT)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import threading
@@ -13,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from claude_failover.clock import Clock, FakeClock
-from claude_failover.core.types import Epoch
+from claude_failover.core.types import Epoch, Seconds
 from claude_failover.credentials import kept as module
 from claude_failover.credentials import shapes
-from claude_failover.credentials.box import FILE, KEYRING, Box, FileVault
+from claude_failover.credentials.box import FILE, KEYRING, LOCK_LIMIT, Box, FileVault
 from claude_failover.credentials.entry import ANTHROPIC, BEDROCK, Entry
 from claude_failover.credentials.kept import KeptTokens
 from claude_failover.credentials.redeem import redeem
@@ -341,6 +342,85 @@ async def test_the_last_to_be_refused_does_not_refresh_what_another_process_has_
         assert token is not None
         assert token.secret.reveal() == SECOND
     assert endpoint.requests == []
+
+
+async def test_a_login_that_is_stored_while_an_unsaved_pair_waits_for_the_lock_is_not_overwritten(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW), KEYRING)
+    kept = tokens(made, clock, endpoint)
+    keyring.read_only = True
+    assert await value(kept) == "sk-ant-oat01-worth-nothing-0001"
+    keyring.read_only = False
+    clock.advance(31)
+    with made.locked():
+        await value(kept)  # begins to store it
+        keyring.set(ANTHROPIC, login(NOW + 3600, access=SECOND).dump())
+        made._note(made.stores())
+    await kept.close()
+    assert await value(kept) == SECOND
+    stored = made.read(ANTHROPIC)
+    assert stored is not None
+    assert stored.access.reveal() == SECOND
+
+
+async def test_an_unsaved_pair_is_not_given_up_for_the_old_one_when_another_item_is_stored(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW), KEYRING)
+    kept = tokens(made, clock, endpoint)
+    keyring.read_only = True
+    assert await value(kept) == "sk-ant-oat01-worth-nothing-0001"
+    made.keep(BEDROCK, Entry(shapes.API_KEY, Secret("ABSK-worth-nothing")), FILE)
+    found = await asyncio.gather(*(value(kept) for _ in range(5)))
+    assert set(found) == {"sk-ant-oat01-worth-nothing-0001"}
+    assert (key := await kept.bedrock_key()) is not None
+    assert key.reveal() == "ABSK-worth-nothing"
+    keyring.read_only = False
+    clock.advance(31)
+    await value(kept)
+    await kept.close()
+    assert (stored := made.read(ANTHROPIC)) is not None
+    assert stored.access.reveal() == "sk-ant-oat01-worth-nothing-0001"
+
+
+async def test_a_login_that_is_cleared_while_its_refresh_waits_for_the_lock_stays_cleared(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW - 1), KEYRING)
+    kept = tokens(made, clock, endpoint)
+    async with asyncio.TaskGroup() as tasks:
+        with made.locked():
+            asking = tasks.create_task(value(kept))
+            await until(lambda: kept._refreshing is not None)
+            keyring.delete(ANTHROPIC)
+            made._note({})
+    assert asking.result() is None
+    assert keyring.get(ANTHROPIC) is None
+    assert endpoint.requests == []
+
+
+async def test_what_is_stored_right_after_a_refresh_is_not_taken_for_what_the_refresh_stored(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    another = box(tmp_path, keyring)
+    another.keep(ANTHROPIC, login(NOW - 1), KEYRING)
+
+    class Followed(Box):
+        """Somebody waits for its lock, and is quicker than the event loop."""
+
+        @contextlib.contextmanager
+        def locked(self, limit: Seconds = LOCK_LIMIT) -> Iterator[None]:
+            with super().locked(limit):
+                yield
+            another.keep(ANTHROPIC, login(NOW + 3600, access=SECOND), KEYRING)
+
+    kept = tokens(Followed(tmp_path / "state", tmp_path / "lock", keyring), clock, endpoint)
+    assert await value(kept) == "sk-ant-oat01-worth-nothing-0001"
+    assert await value(kept) == SECOND
 
 
 async def test_what_was_read_before_a_refresh_does_not_come_back_after_it(
