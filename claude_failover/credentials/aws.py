@@ -17,6 +17,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -101,6 +102,9 @@ class AwsProvider:
         self._error: CredentialError | None = None
         self._loading: asyncio.Future[AwsKeys] | None = None
         self._started = 0.0
+        self._loads = 0
+        self._taken = 0
+        """Which load the keys are of: a slower one that began before it knows less."""
         self._ended = float("-inf")
         self._files: tuple[object, ...] = ()
         self._looked = float("-inf")
@@ -189,16 +193,22 @@ class AwsProvider:
         if self._loading is None or now - self._started > LIMIT:
             load, profile = self._load, self._profile
             self._started = now
-            self._loading = in_thread(lambda: load(profile), "aws-credentials", then=self._loaded)
+            self._loads += 1
+            # The marks as they are before the files are read: what is written meanwhile is to be noticed.
+            loaded = functools.partial(self._loaded, self._loads, _marks(_files()))
+            self._loading = in_thread(lambda: load(profile), "aws-credentials", then=loaded)
         return self._loading
 
-    def _loaded(self, future: asyncio.Future[AwsKeys]) -> None:
+    def _loaded(self, number: int, read: tuple[object, ...], future: asyncio.Future[AwsKeys]) -> None:
         error = future.exception()
-        if future is not self._loading:
-            return  # given up, and another has begun since
-        self._loading = None
+        # One that was given up may still bring keys (a chain that asks a person takes its time); if it fails, the one
+        # that has begun since may not.
+        if number < self._taken or (error is not None and future is not self._loading):
+            return
+        self._loading, self._taken = None, number
         self._ended = self._clock.now().monotonic
-        self._files = _fingerprint()
+        # The caches as they are now: the chain itself writes them.
+        self._files = (*read, *_marks(_caches()))
         if error is None:
             before, again, self._keys, self._error = self._keys, self._keys is not None, future.result(), None
             if before is not None and before.source != self._keys.source:
@@ -218,10 +228,11 @@ class AwsProvider:
             async with asyncio.timeout(LIMIT):
                 await asyncio.shield(loading)
         except TimeoutError:
-            self._ended = self._clock.now().monotonic
-            self._error = CredentialError(
-                f"AWS credentials did not come within {LIMIT:.0f} s", hint="aws sts get-caller-identity"
-            )
+            if loading is self._loading:  # else another has brought what is known by now
+                self._ended = self._clock.now().monotonic
+                self._error = CredentialError(
+                    f"AWS credentials did not come within {LIMIT:.0f} s", hint="aws sts get-caller-identity"
+                )
         except Exception:  # noqa: BLE001, S110 - remembered by _loaded, which runs first
             pass
         if self._error is None and self._keys is not None:
@@ -235,25 +246,38 @@ class AwsProvider:
         now = self._clock.now().monotonic
         if now - self._looked >= LOOK_EVERY:
             self._looked = now
-            if self._files and _fingerprint() != self._files:
+            if self._files and (*_marks(_files()), *_marks(_caches())) != self._files:
                 self._files = ()
         return self._ended > float("-inf") and not self._files
 
 
-def _fingerprint() -> tuple[object, ...]:
-    """Names, times and sizes of the files that credentials come from. Never empty."""
-    home = Path(os.environ.get("HOME") or Path.home())
+def _home() -> Path:
+    return Path(os.environ.get("HOME") or Path.home())
+
+
+def _files() -> list[Path]:
+    """The files that credentials come from and that others write."""
     named = [
-        Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws" / "credentials").expanduser(),
-        Path(os.environ.get("AWS_CONFIG_FILE") or home / ".aws" / "config").expanduser(),
+        Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or _home() / ".aws" / "credentials").expanduser(),
+        Path(os.environ.get("AWS_CONFIG_FILE") or _home() / ".aws" / "config").expanduser(),
     ]
     variables = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
-    named += [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
+    return named + [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
+
+
+def _caches() -> list[Path]:
+    """Those that a login writes, and the chain too."""
+    found: list[Path] = []
     for cache in ("sso", "login"):
         with contextlib.suppress(OSError):
-            named += sorted((home / ".aws" / cache / "cache").glob("*.json"))
+            found += sorted((_home() / ".aws" / cache / "cache").glob("*.json"))
+    return found
+
+
+def _marks(paths: list[Path]) -> tuple[object, ...]:
+    """Names, times and sizes. Never empty."""
     marks: list[object] = ["aws"]
-    for path in named:
+    for path in paths:
         with contextlib.suppress(OSError):
             stat = path.stat()
             marks.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))

@@ -215,6 +215,112 @@ async def test_a_chain_that_hangs_is_given_up_with_a_message(monkeypatch: pytest
     assert (await provider.get()).access_key == "AKIA0002"
 
 
+async def test_keys_that_are_changed_while_they_are_read_are_read_again(home: Path) -> None:
+    clock = FakeClock()
+    chain = Chain(clock, lives=None)
+    chain.gate = threading.Event()
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(provider.get())
+        await until(lambda: chain.loads == 1)
+        (home / ".aws" / "credentials").write_text("[default]\n")
+        chain.gate.set()
+    assert asking.result().access_key == "AKIA0001"
+    clock.advance(1)
+    assert (await provider.get()).access_key == "AKIA0002"
+
+
+async def test_a_cache_that_the_chain_writes_itself_is_no_change(home: Path) -> None:
+    clock = FakeClock()
+    cache = home / ".aws" / "sso" / "cache"
+    cache.mkdir(parents=True)
+
+    class Caching(Chain):
+        def __call__(self, profile: str | None) -> AwsKeys:
+            (cache / "token.json").write_text("{}")
+            return super().__call__(profile)
+
+    chain = Caching(clock)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
+    await provider.get()
+    clock.advance(1)
+    assert (await provider.get()).access_key == "AKIA0001"
+    assert chain.loads == 1
+
+
+class Slow(Chain):
+    """Each load ends when it is told to."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.gates = [threading.Event() for _ in range(3)]
+
+    def __call__(self, profile: str | None) -> AwsKeys:
+        gate = self.gates[self.loads]
+        found = super().__call__(profile)
+        gate.wait(5)
+        return found
+
+
+async def given_up(provider: AwsProvider) -> None:
+    with pytest.raises(CredentialError, match="did not come within"):
+        await provider.get()
+
+
+async def test_keys_that_come_after_they_were_given_up_are_used_though_another_load_has_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("claude_failover.credentials.aws.LIMIT", 0.05)
+    clock = FakeClock()
+    chain = Slow(clock)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
+    await given_up(provider)
+    clock.advance(11)
+    await given_up(provider)
+    assert chain.loads == 2
+    chain.gates[0].set()
+    await until(lambda: provider._keys is not None)
+    clock.advance(11)
+    assert (await provider.get()).access_key == "AKIA0001"
+    assert (await provider.status()).warning == ""
+    chain.gates[1].set()
+    await until(lambda: provider._keys is not None and provider._keys.access_key == "AKIA0002")
+
+
+async def test_a_load_that_is_overtaken_does_not_undo_the_one_that_began_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("claude_failover.credentials.aws.LIMIT", 0.05)
+    clock = FakeClock()
+    chain = Slow(clock)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
+    await given_up(provider)
+    clock.advance(11)
+    chain.gates[1].set()
+    assert (await provider.get()).access_key == "AKIA0002"
+    chain.gates[0].set()
+    await until(lambda: all(thread.name != "aws-credentials" for thread in threading.enumerate()))
+    await asyncio.sleep(0)
+    assert (await provider.get()).access_key == "AKIA0002"
+
+
+async def test_who_waits_for_a_load_that_was_overtaken_does_not_say_that_nothing_came() -> None:
+    clock = FakeClock()
+    chain = Slow(clock)
+    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("claude_failover.credentials.aws.LIMIT", 0.2)
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(provider.get())
+            await until(lambda: chain.loads == 1)
+            clock.advance(1)
+            chain.gates[1].set()
+            assert (await provider.get()).access_key == "AKIA0002"
+        assert waiting.result().access_key == "AKIA0002"
+    assert (await provider.status()).warning == ""
+    chain.gates[0].set()
+
+
 # --- Bedrock API keys
 
 
