@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -61,6 +62,7 @@ class AnthropicTokens:
         kept: Kept | None = None,
     ) -> None:
         self._sources = tuple(sources)
+        self._reloads = 0
         self._environ = environ
         self._clock = clock or SystemClock()
         self._kept = kept
@@ -117,6 +119,7 @@ class AnthropicTokens:
     def reload(self, sources: Sequence[str]) -> None:
         """Take another order of sources, and look at all of them again."""
         self._sources = tuple(sources)
+        self._reloads += 1
         self._looked = self._glanced = self._keychain_asked = float("-inf")
         self._mark = ()
         self._current = None
@@ -145,6 +148,19 @@ class AnthropicTokens:
         return tuple(marks)
 
     async def _search(self, refused: Collection[object]) -> StoredToken | None:
+        """Ask the sources; again if the configuration changed meanwhile, for what it no longer names is not used."""
+        while True:
+            reloads = self._reloads
+            found, problems = await self._ask(refused)
+            if reloads == self._reloads:
+                break
+        self._looked = self._clock.now().monotonic
+        self._mark = self._fingerprint()
+        self._note(found, problems)
+        return found
+
+    async def _ask(self, refused: Collection[object]) -> tuple[StoredToken | None, dict[str, CredentialError]]:
+        """The first that can be used, and what is wrong with those before it."""
         problems: dict[str, CredentialError] = {}
         found: StoredToken | None = None
         for source in self._sources:
@@ -159,10 +175,7 @@ class AnthropicTokens:
                 problems[source] = error
             if found is not None:
                 break
-        self._looked = self._clock.now().monotonic
-        self._mark = self._fingerprint()
-        self._note(found, problems)
-        return found
+        return found, problems
 
     def _note(self, found: StoredToken | None, problems: dict[str, CredentialError]) -> None:
         before, self._current = self._current, found
@@ -211,15 +224,18 @@ class AnthropicTokens:
         if self._asking is None and (useless or now.monotonic - self._keychain_asked >= KEYCHAIN_EVERY):
             self._keychain_asked = now.monotonic
             environ, wall = self._environ, now.wall
-            self._asking = in_thread(lambda: claude_login.of_keychain(environ, wall), "keychain")
-        asking = self._asking
-        if asking is not None:
-            try:
-                self._keychain = await asyncio.shield(asking)
-            finally:
-                if asking.done() and self._asking is asking:
-                    self._asking = None
+            ask = functools.partial(claude_login.of_keychain, environ, wall)
+            # Noted when it comes, whoever still waits: else the next who asks, an hour later, would be given it.
+            self._asking = in_thread(ask, "keychain", then=self._told)
+        if self._asking is not None:
+            await asyncio.shield(self._asking)
         return self._keychain
+
+    def _told(self, asked: asyncio.Future[StoredToken | None]) -> None:
+        """Note what the keychain said."""
+        self._asking = None
+        if asked.exception() is None:
+            self._keychain = asked.result()
 
     def _quickly(self) -> StoredToken | None:
         """The first token that can be had without waiting for anybody; read at most once a second."""

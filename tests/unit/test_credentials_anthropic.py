@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
@@ -216,6 +217,32 @@ async def test_the_keychain_s_answer_is_kept_for_a_minute(
     assert found.status().source == "the macOS keychain"
 
 
+async def test_an_answer_that_nobody_waited_for_is_as_old_as_it_is(
+    home: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, told = threading.Semaphore(0), threading.Semaphore(0)
+    answers = iter((OAUTH, KEY))
+
+    def of_keychain(environ: object, now: object) -> StoredToken:
+        asked.release()
+        told.acquire(timeout=5)
+        return StoredToken(Secret(next(answers)), shapes.LOGIN, "the macOS keychain")
+
+    monkeypatch.setattr(claude_login, "of_keychain", of_keychain)
+    found = tokens(home, clock)
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(found.token())
+        assert await asyncio.to_thread(asked.acquire, timeout=5)
+        waiting.cancel()
+    told.release(2)
+    async with asyncio.timeout(5):
+        while any(thread.name == "keychain" for thread in threading.enumerate()):  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    clock.advance(3600)
+    assert (await found.token()).secret.reveal() == KEY
+
+
 # --- our own store
 
 
@@ -233,6 +260,30 @@ class Keyring:
 
     def last(self) -> StoredToken | None:
         return self.found
+
+
+async def test_a_source_that_a_reload_takes_away_while_it_is_asked_is_not_used(home: Path, clock: FakeClock) -> None:
+    class Slow(Keyring):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = asyncio.Event()
+
+        async def token(self, *, refused: Collection[object] = ()) -> StoredToken | None:
+            await self.gate.wait()
+            return await super().token(refused=refused)
+
+    keyring = Slow()
+    keyring.found = StoredToken(Secret(OAUTH), shapes.LOGIN, "keyring")
+    path = login(home, KEY)
+    found = AnthropicTokens(("keyring", "claude"), {"HOME": str(home)}, clock, keyring)
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(source_of(found))
+        await asyncio.sleep(0)
+        found.reload(("claude",))
+        keyring.gate.set()
+    assert waiting.result() == (str(path), KEY)
+    clock.advance(60)
+    assert await source_of(found) == (str(path), KEY)
 
 
 async def test_the_keyring_is_asked_each_time_because_it_refreshes(home: Path, clock: FakeClock) -> None:
