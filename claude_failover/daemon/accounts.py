@@ -54,6 +54,7 @@ class Accounts:
         self._notional: dict[str, int] = {}
         self.ledger: Ledger | None = None
         """``None``: cost tracking is off."""
+        self._closed = False
 
     def configure(self, settings: Settings, prices: PriceTable) -> None:
         """Take a configuration: limits, zone, prices, whether there is a ledger at all.
@@ -65,7 +66,7 @@ class Accounts:
         costs = settings.cost_tracking
         zone = Zone.of(costs.timezone)
         primary = settings.primary.name
-        if costs.enabled and self.ledger is None:
+        if costs.enabled and self.ledger is None and not self._closed:
             now = self._clock.now().wall
             self.ledger = Ledger.open(
                 self._path, zone=zone, primary=primary, now=now, prices=prices, announce=ledger_says
@@ -163,7 +164,8 @@ class Accounts:
             raise ControlError(f"{self._path}: the ledger did not answer within {PATIENCE:.0f} s") from error
 
     async def close(self) -> None:
-        """Write what is left, and close."""
+        """Write what is left, and close for good: a reload at the very end must not open it again."""
+        self._closed = True
         if self.ledger is not None:
             ledger, self.ledger = self.ledger, None
             self._spend.attach(None)

@@ -276,7 +276,11 @@ class Daemon:
     async def look_at_credentials(self, patience: float = stock.PATIENCE) -> None:
         """Ask every source what it has; for ``status``, and so that the first failover need not."""
         self._looked = self.clock.now().monotonic
-        self.credentials = await stock.look(self.settings, self.standing, patience)
+        settings = self.settings
+        found = await stock.look(settings, self.standing, patience)
+        if settings is not self.settings:
+            return  # a reload has come meanwhile, and has it looked again: what was found is of other profiles
+        self.credentials = found
         if stock.place(self.settings, self.standing, self.credentials):
             self.swap(build.generate(self.settings, self.standing, self.clock, self.environ))
 

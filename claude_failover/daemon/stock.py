@@ -14,6 +14,7 @@ from typing import Final
 from claude_failover.clock import Clock
 from claude_failover.core.settings import Backend, Settings
 from claude_failover.core.types import BackendName, Kind
+from claude_failover.credentials.aws import AwsProvider
 from claude_failover.credentials.entry import ANTHROPIC
 from claude_failover.credentials.view import CredentialView
 from claude_failover.daemon import discovery
@@ -33,15 +34,18 @@ PATIENCE: Final = 2.0
 
 async def look(settings: Settings, standing: Standing, patience: float = PATIENCE) -> dict[BackendName, CredentialView]:
     """What each backend would be asked with, as far as it is known within *patience*."""
-    views = await asyncio.gather(*(_view(backend, standing, patience) for backend in settings.backends))
+    aws = standing.aws  # those of these settings: a reload puts others there
+    views = await asyncio.gather(*(_view(backend, standing, aws, patience) for backend in settings.backends))
     return {backend.name: found for backend, found in zip(settings.backends, views, strict=True)}
 
 
-async def _view(backend: Backend, standing: Standing, patience: float) -> CredentialView:
+async def _view(
+    backend: Backend, standing: Standing, aws: Mapping[BackendName, AwsProvider], patience: float
+) -> CredentialView:
     try:
         async with asyncio.timeout(patience):
             if backend.kind is Kind.BEDROCK:
-                return await standing.aws[backend.name].status()
+                return await aws[backend.name].status()
             if backend.credential != "client" and _is_kept(standing):
                 return await standing.tokens.look()
     except TimeoutError:
@@ -85,15 +89,16 @@ async def discover(
     Raises:
         ControlError: At least one did not tell; what the others listed is kept.
     """
-    listings = await asyncio.to_thread(discovery.load, path)
+    aws = standing.aws  # those of these settings: a reload may put others there while we ask
+    found: dict[str, discovery.Listing] = {}
     problems: list[ControlError] = []
     for backend in settings.backends:
         if backend.kind is Kind.BEDROCK:
             try:
-                provider = standing.aws[backend.name]
-                listings[backend.name] = await discovery.discover(backend, provider, clock, environ)
+                found[backend.name] = await discovery.discover(backend, aws[backend.name], clock, environ)
             except ControlError as problem:
                 problems.append(problem)
+    listings = {**await asyncio.to_thread(discovery.load, path), **found}
     standing.discovered = discovery.by_backend(listings)
     await asyncio.to_thread(discovery.save, path, listings)
     if problems:

@@ -176,3 +176,10 @@ def test_what_the_ledger_announces_becomes_an_event(said: str, name: str, fields
     with events.capture() as heard:
         ledger_says(said, {"rows": 1})
     assert [(event.name, event.fields) for event in heard] == [(name, fields)]
+
+
+async def test_a_reload_at_the_very_end_does_not_open_the_ledger_again(tmp_path: Path, prices: PriceTable) -> None:
+    desk = Desk(tmp_path / "ledger.db", prices)
+    await desk.accounts.close()
+    desk.accounts.configure(UTC, prices)
+    assert desk.accounts.ledger is None

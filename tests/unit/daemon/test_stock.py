@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from claude_failover.clock import FakeClock
 from claude_failover.core.settings import Backend, Settings
 from claude_failover.core.types import BackendName, Kind
 from claude_failover.credentials.view import CredentialView
-from claude_failover.daemon import stock
+from claude_failover.daemon import discovery, stock
+from claude_failover.daemon.discovery import Listing
+from claude_failover.daemon.life import Daemon
 from claude_failover.daemon.view import LOOKING
-from claude_failover.errors import CredentialError
+from claude_failover.errors import ControlError, CredentialError
 
 CLAUDE, BEDROCK = BackendName("claude"), BackendName("bedrock")
 SETTINGS = Settings(backends=(Backend(CLAUDE, Kind.ANTHROPIC), Backend(BEDROCK, Kind.BEDROCK)))
@@ -68,3 +75,74 @@ def test_a_profiles_region_is_news_once() -> None:
     assert one.regions == {BEDROCK: "us-east-1"}
     assert not stock.place(SETTINGS, one, {BEDROCK: KEYS})
     assert not stock.place(SETTINGS, one, {BEDROCK: CredentialView("AWS", problem="none")})
+
+
+TWO = replace(SETTINGS, backends=(*SETTINGS.backends, Backend(BackendName("other"), Kind.BEDROCK)))
+
+
+async def test_a_reload_that_takes_a_backend_away_disturbs_nobody_who_is_just_asking_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = standing(Source(KEYS), Source(ASKED), {})
+    one.aws[BackendName("other")] = Source(KEYS)
+    asked: list[object] = []
+
+    async def discover(backend: Backend, provider: object, *_: object) -> Listing:
+        one.aws = {BEDROCK: Source(KEYS)}  # what a reload does
+        asked.append(provider)
+        await asyncio.sleep(0)
+        return Listing((f"anthropic.of-{backend.name}",), "us-east-1", 0.0)
+
+    before = list(one.aws.values())
+    monkeypatch.setattr(discovery, "discover", discover)
+    await stock.discover(TWO, one, tmp_path / "models.json", FakeClock(), {})
+    assert asked == before
+    assert one.discovered == {BEDROCK: ("anthropic.of-bedrock",), "other": ("anthropic.of-other",)}
+
+    one.aws = {BEDROCK: Source(KEYS), BackendName("other"): Source(KEYS)}
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(stock.look(TWO, one))
+        tasks.create_task(takes_away(one))
+    assert looking.result()[BackendName("other")] == KEYS
+
+
+async def takes_away(one: Any) -> None:
+    one.aws = {BEDROCK: Source(KEYS)}
+
+
+async def test_of_two_that_ask_at_once_neither_forgets_what_only_the_other_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = standing(Source(KEYS), Source(ASKED), {})
+    path = tmp_path / "models.json"
+
+    async def discover(backend: Backend, *_: object) -> Listing:
+        discovery.save(path, {backend.name: Listing(("anthropic.new",), "us-east-1", 2.0)})  # the other, meanwhile
+        raise ControlError("AWS answered 403")
+
+    discovery.save(path, {BEDROCK: Listing(("anthropic.old",), "us-east-1", 1.0)})
+    monkeypatch.setattr(discovery, "discover", discover)
+    with pytest.raises(ControlError, match="403"):
+        await stock.discover(SETTINGS, one, path, FakeClock(), {})
+    assert discovery.load(path)[BEDROCK].ids == one.discovered[BEDROCK] == ("anthropic.new",)
+
+
+async def test_what_was_found_under_another_configuration_is_not_taken_for_this_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old, new = CredentialView("profile old", region="us-east-1"), CredentialView("profile new", region="eu-west-1")
+    daemon: Any = SimpleNamespace(
+        clock=FakeClock(), settings=SETTINGS, standing=standing(Source(KEYS), Source(ASKED), {}), credentials={}
+    )
+
+    async def look(settings: Settings, *_: object) -> dict[BackendName, CredentialView]:
+        if settings is not SETTINGS:
+            return {BEDROCK: new}
+        daemon.settings = replace(SETTINGS)  # a reload, while the old profile is slow
+        await Daemon.look_at_credentials(daemon)
+        return {BEDROCK: old}
+
+    monkeypatch.setattr(stock, "look", look)
+    monkeypatch.setattr(stock, "place", lambda *_: False)
+    await Daemon.look_at_credentials(daemon)
+    assert daemon.credentials == {BEDROCK: new}
