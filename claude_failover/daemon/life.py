@@ -330,13 +330,14 @@ class Daemon:
 
     async def save(self) -> None:
         """Write down what must survive a restart."""
-        state = {
-            "policy": self.standing.policy.snapshot(),
-            "denials": self.standing.denials.snapshot(),
-            "plans": self.history.snapshot(),
-            "events": self.observers.window.summary() if self.observers is not None else {},
-        }
-        await asyncio.to_thread(self.state.save, state)
+        await self.state.keep(
+            lambda: {
+                "policy": self.standing.policy.snapshot(),
+                "denials": self.standing.denials.snapshot(),
+                "plans": self.history.snapshot(),
+                "events": self.observers.window.summary() if self.observers is not None else {},
+            }
+        )
 
     def _restore(self) -> None:
         state, now = self.state.load(), self.clock.now()

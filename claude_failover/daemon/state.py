@@ -6,8 +6,9 @@ and tried again with the next change. Nothing in it is a secret.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ class StateFile:
         self._path = path
         self.error = ""
         """Why it could not be written last time; empty = it could."""
+        self._turn = asyncio.Lock()
 
     def load(self) -> Mapping[str, Any]:
         """Read it; empty if there is none, or none that can be used."""
@@ -45,6 +47,18 @@ class StateFile:
             self._path.rename(aside)
         events.emit("ledger.failed", what="state", error=f"state.json was set aside as {aside.name}: {why}")
         return {}
+
+    async def keep(self, tell: Callable[[], Mapping[str, Any]]) -> None:
+        """Save what *tell* says, once all that began before is written.
+
+        A thread that writes goes on when whoever waits for it is cancelled, as upkeep is at the daemon's end: without
+        turns it could put an older state over the last one.
+        """
+        await asyncio.shield(self._keep(tell))
+
+    async def _keep(self, tell: Callable[[], Mapping[str, Any]]) -> None:
+        async with self._turn:
+            await asyncio.to_thread(self.save, tell())
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write it, whole or not at all. Blocks; a failure is said once, until it works again."""
