@@ -20,6 +20,7 @@ from claude_failover.control import handshake
 from claude_failover.control.client import ControlClient
 from claude_failover.control.status import Status
 from claude_failover.core.types import Seconds
+from claude_failover.ledger_query import CostReport
 from tests.control_fakes import clean_environment
 from tests.fakes import aws_environment, claude_headers, messages_body
 from tests.leak_search import consult
@@ -27,7 +28,7 @@ from tests.leak_search import consult
 Answer = TypeVar("Answer")
 
 PATIENCE = Seconds(40.0)
-"""For a start on a machine that is busy with other tests."""
+"""For a start, or anything else, on a machine that is busy with other tests: it only ends what hangs."""
 
 BOTH = """\
 listen: {{port: 0}}
@@ -67,7 +68,7 @@ class Home:
 
     @property
     def client(self) -> ControlClient:
-        return ControlClient(self.paths.socket, timeout=Seconds(20.0))
+        return ControlClient(self.paths.socket, timeout=PATIENCE)
 
     def configure(self, text: str) -> None:
         config = self.path / "cf/config.yaml"
@@ -117,10 +118,14 @@ class Home:
                 await asyncio.to_thread(consult, word.address, self.paths)
                 process.send_signal(signal.SIGTERM)
                 process.send_signal(signal.SIGTERM)
-                await asyncio.to_thread(process.wait, 20)
+                await asyncio.to_thread(process.wait, PATIENCE)
         finally:
             os.close(reading)
             end(process)
+
+    def policy(self) -> Any:
+        """What the state file knows of the policy."""
+        return json.loads(self.paths.state.read_bytes())["policy"]
 
     def events(self) -> list[dict[str, Any]]:
         """What the log says."""
@@ -148,10 +153,24 @@ class Running:
 
     async def until(self, holds: Callable[[Status], bool]) -> Status:
         """The first status of which that holds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not holds(status := await self.status()):  # noqa: ASYNC110 - another process's
                 await asyncio.sleep(0.1)
         return status
+
+    async def until_booked(self) -> None:
+        """All that it has recorded by now is in the ledger's file: its writer answers questions after that.
+
+        The first time a row, the second time that the money held for it is no longer held.
+        """
+        for _ in range(2):
+            await self.ask(lambda client: client.costs({}, CostReport))
+
+    async def until_saved(self, holds: Callable[[Any], bool]) -> None:
+        """That holds of the policy that the state file knows."""
+        async with asyncio.timeout(PATIENCE):
+            while not (self.home.paths.state.exists() and holds(self.home.policy())):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
     async def connect(
         self, body: bytes | None = None, headers: Mapping[str, str] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,9 +14,35 @@ from claude_failover.drill.bedrock_access import ACCESS_KEY, SECRET_KEY
 from claude_failover.drill.bedrock_access import API_KEY as BEDROCK_KEY
 from claude_failover.drill.claude_api import API_KEY, OAUTH_TOKEN, SimulatedClaude
 from claude_failover.drill.claude_rules import OAUTH_BETA
-from claude_failover.drill.script import Step
+from claude_failover.drill.http1 import Connection
+from claude_failover.drill.script import FOREVER, Drop, Garbage, Seen, Step
+from claude_failover.drill.server import Reply
 
 MODEL = "claude-opus-5-5"
+
+
+class HeldClaude(SimulatedClaude):
+    """A Claude API whose pauses without an end last until a test lets it go on, so that none bets on their length."""
+
+    def __init__(self, *steps: Step) -> None:
+        super().__init__(*steps)
+        self.go_on = asyncio.Event()
+
+    async def _play(self, connection: Connection, request: Seen, reply: Reply | Drop | Garbage) -> bool:
+        pause = connection.pause
+
+        async def patient(seconds: float) -> None:
+            if seconds == FOREVER:
+                while not self.go_on.is_set():
+                    await pause(0.02)
+            else:
+                await pause(seconds)
+
+        connection.pause = patient  # type: ignore[method-assign]
+        try:
+            return await super()._play(connection, request, reply)
+        finally:
+            connection.pause = pause  # type: ignore[method-assign]
 
 
 @asynccontextmanager
@@ -26,6 +53,14 @@ async def simulated_claude(
     async with SimulatedClaude(*steps, clock=clock, strict=strict) as server:
         yield server
     assert allow_violations or not server.violations, server.violations
+
+
+@asynccontextmanager
+async def held_claude(*steps: Step) -> AsyncIterator[HeldClaude]:
+    """The same, but pauses without an end last until ``go_on`` is set."""
+    async with HeldClaude(*steps) as server:
+        yield server
+    assert not server.violations, server.violations
 
 
 @asynccontextmanager

@@ -13,19 +13,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from claude_failover.clock import SystemClock
 from claude_failover.control.api import ForceRequest, StopRequest
 from claude_failover.control.status import Health, State
 from claude_failover.core.types import Outcome, Reason, Usage
 from claude_failover.drill import claude_faults
-from claude_failover.drill.script import Answer, Text
+from claude_failover.drill.script import Answer, Stall, Text, Wire
 from claude_failover.errors import ConfigError, ControlError, UsageError
 from claude_failover.ledger_query import CostReport
 from tests.control_fakes import short_directory
-from tests.daemons import ALONE, BOTH, Home, at
-from tests.fakes import said, simulated_bedrock, simulated_claude, sse_events
+from tests.daemons import ALONE, BOTH, PATIENCE, Home, at
+from tests.fakes import held_claude, said, simulated_bedrock, simulated_claude, sse_events
 
-SLOW = Answer(blocks=(Text("one two three four five six seven eight", deltas=8),), gap=0.15)
-"""An answer that takes two seconds."""
+PAUSED = Answer(blocks=(Text("one two three four five six seven eight", deltas=8),), wire=Wire(stall=Stall("content")))
+"""An answer that falls silent behind its first word."""
 
 ENDLESS = Answer(blocks=(Text("x" * 400, deltas=400),), gap=0.2)
 
@@ -278,7 +279,7 @@ async def test_an_alert_runs_the_owners_command(home: Home) -> None:
 
 
 async def test_reload_under_load_drops_no_stream(home: Home) -> None:
-    async with simulated_claude(*[SLOW] * 8) as claude, simulated_bedrock() as bedrock:
+    async with held_claude(*[PAUSED] * 8) as claude, simulated_bedrock() as bedrock:
         text = BOTH.format(claude=claude.url, bedrock=bedrock.url)
         home.configure(text)
         async with home.running() as daemon, asyncio.TaskGroup() as tasks:
@@ -288,6 +289,7 @@ async def test_reload_under_load_drops_no_stream(home: Home) -> None:
                 home.configure(text + f"retry_policy: {{OverloadedError: {{retries: {retries}}}}}\n")
                 result = await daemon.ask(lambda client: client.reload())
                 assert result.changed == ("retry_policy.overloaded",)
+            claude.go_on.set()
             replies = await asyncio.gather(*streams)
             assert [(reply.status, reply.complete, said(reply.body)) for reply in replies] == [
                 (200, True, "one two three four five six seven eight")
@@ -367,7 +369,7 @@ async def test_force_moves_everything_until_its_time_is_over_across_a_restart(ho
     async with simulated_claude() as claude, simulated_bedrock() as bedrock:
         home.configure(BOTH.format(claude=claude.url, bedrock=bedrock.url))
         async with home.running() as daemon:
-            result = await daemon.ask(lambda client: client.force(ForceRequest("bedrock", for_s=9.0)))
+            result = await daemon.ask(lambda client: client.force(ForceRequest("bedrock", for_s=600.0)))
             assert result.override is not None
             until = result.override.until
             assert (await daemon.post()).headers["x-claude-failover-reason"] == Reason.FORCED.value
@@ -376,6 +378,10 @@ async def test_force_moves_everything_until_its_time_is_over_across_a_restart(ho
             assert status.override is not None
             assert status.override.until == pytest.approx(until)
             assert (await daemon.post()).headers["x-claude-failover-backend"] == "bedrock"
+        state = json.loads(home.paths.state.read_bytes())
+        state["policy"]["overrides"][0]["until"] = SystemClock().now().wall + 3.0
+        home.paths.state.write_text(json.dumps(state))
+        async with home.running() as daemon:
             await daemon.until(lambda now: now.override is None)
             assert (await daemon.post()).headers["x-claude-failover-backend"] == "claude"
 
@@ -399,7 +405,7 @@ async def test_pooled_connections_are_left_behind_by_a_reload(home: Home) -> Non
                 assert (await daemon.post()).status == 200
                 await daemon.ask(lambda client: client.reload())
             assert claude.connections == 3
-            await claude.until(lambda: claude.open_connections == 0, 10)
+            await claude.until(lambda: claude.open_connections == 0, PATIENCE)
 
 
 # --- to be killed, and to end ----------------------------------------------------------------------
@@ -412,7 +418,8 @@ async def test_after_a_kill_it_knows_cooldowns_orders_spend_and_stories(home: Ho
             first = await daemon.post()
             await daemon.ask(lambda client: client.force(ForceRequest("bedrock", "claude-haiku-5-5")))
             spent = (await daemon.status()).spend.today_usd
-            await asyncio.sleep(1.0)  # the ledger's batch, and the state file
+            await daemon.until_booked()
+            await daemon.until_saved(lambda policy: bool(policy["overrides"]))
             daemon.process.kill()
             await daemon.ended()
         assert home.paths.socket.exists()
@@ -432,7 +439,7 @@ async def test_after_a_kill_it_knows_cooldowns_orders_spend_and_stories(home: Ho
 
 
 async def test_a_stop_lets_streams_finish_and_takes_nothing_new(home: Home) -> None:
-    async with simulated_claude(SLOW) as claude:
+    async with held_claude(PAUSED) as claude:
         home.configure(ALONE.format(claude=claude.url))
         async with home.running() as daemon, asyncio.TaskGroup() as tasks:
             stream = tasks.create_task(daemon.post())
@@ -441,6 +448,7 @@ async def test_a_stop_lets_streams_finish_and_takes_nothing_new(home: Home) -> N
             await daemon.until(lambda now: now.draining)
             with pytest.raises(ConnectionRefusedError):
                 await daemon.post()
+            claude.go_on.set()
             reply = await stream
             assert (reply.status, reply.complete) == (200, True)
             assert said(reply.body) == "one two three four five six seven eight"
@@ -482,7 +490,7 @@ async def test_a_second_word_ends_the_drain(home: Home, how: str) -> None:
                 daemon.process.send_signal(signal.SIGTERM)
             else:
                 await daemon.ask(lambda client: client.stop(StopRequest(now=True)))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(25):  # the drain would last for 30
                 assert await daemon.ended() == 0
             writer.close()
 
@@ -495,7 +503,7 @@ async def test_what_happened_before_a_crash_is_counted_as_held_money(home: Home)
             await reader.readuntil(b"\r\n\r\n")
             held = (await daemon.status()).spend.reserved_usd
             assert held > 0
-            await asyncio.sleep(0.5)
+            await daemon.until_booked()
             daemon.process.kill()
             await daemon.ended()
             writer.close()
