@@ -12,7 +12,7 @@ import random
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from claude_failover.drill.claude_api import SimulatedClaude
 from claude_failover.drill.client import Told, Turn, ask
 from claude_failover.drill.fire import short_directory
 from claude_failover.drill.process import DaemonProcess
+from claude_failover.errors import DaemonNotRunning
 
 SEED = int(os.environ.get("CHAOS_SEED") or os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 
@@ -120,6 +121,20 @@ class Laboratory:
         """The ledger's attempts."""
         return ledger_rows(self.daemon.paths.ledger)
 
+    async def until_draining(self) -> None:
+        """The daemon has heard a first signal, or has ended of it already."""
+        with contextlib.suppress(DaemonNotRunning):
+            await until(lambda: asyncio.to_thread(lambda: self.daemon.control.status().draining))
+
+    async def until_booked(self) -> None:
+        """Every request that a backend got is a row in the ledger's file, and no money is held for it any more."""
+
+        async def all_of_them() -> bool:
+            ledger, asked = self.daemon.paths.ledger, self.claude.count + self.bedrock.count
+            return len(self.rows()) == asked and not ledger_rows(ledger, "SELECT * FROM holds")
+
+        await until(all_of_them)
+
 
 @contextlib.asynccontextmanager
 async def laboratory(
@@ -153,6 +168,13 @@ async def laboratory(
         shutil.rmtree(home)
 
 
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what another process does; the limit only ends what hangs."""
+    async with asyncio.timeout(40):
+        while not await holds():  # noqa: ASYNC110 - another process's
+            await asyncio.sleep(0.05)
+
+
 def descriptors(pid: int) -> list[str]:
     """What a process has open, by name; sockets without their numbers."""
     found = []
@@ -162,12 +184,12 @@ def descriptors(pid: int) -> list[str]:
     return sorted(found)
 
 
-def ledger_rows(path: Path) -> list[dict[str, Any]]:
-    """Every attempt in a ledger's file."""
+def ledger_rows(path: Path, query: str = "SELECT * FROM attempts ORDER BY id") -> list[dict[str, Any]]:
+    """Every attempt in a ledger's file, or what else is asked for."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute("SELECT * FROM attempts ORDER BY id")]
+        return [dict(row) for row in connection.execute(query)]
     finally:
         connection.close()
 

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 from claude_failover.drill import claude_faults
-from claude_failover.drill.script import Answer, Seen, Step, Wire
+from claude_failover.drill.script import Answer, Seen, Step, silent
 from tests.chaos.laboratory import conversation, dice, laboratory, summed
+from tests.fakes import HeldClaude
 
 CLIENTS = 30
 
@@ -31,7 +32,7 @@ async def test_a_limited_claude_gets_one_request_per_probe_interval() -> None:
         lab.check_answers(cut_allowed=False)
 
         lab.claude.script.always(Answer())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while (await lab.ask(conversation(number))).said.by != "claude":
                 number += 1
                 await asyncio.sleep(0.1)
@@ -45,17 +46,20 @@ async def test_a_limited_claude_gets_one_request_per_probe_interval() -> None:
 
 
 async def test_while_one_request_tries_the_recovering_claude_everybody_else_stays_away() -> None:
-    async with laboratory({"rate_limit_fallback": {"max_retry_after": 1}}) as lab:
+    claude = HeldClaude()
+    async with laboratory({"rate_limit_fallback": {"max_retry_after": 1}}, claude=claude) as lab:
         lab.claude.script.always(claude_faults.plan_limit(resets_in=3600))
         await lab.ask(conversation(0))
-        # From now on the Claude API answers again, but takes two seconds to begin.
-        lab.claude.script.always(Answer(wire=Wire(before_head=2.0)))
+        # From now on the Claude API answers again, but takes its time to begin.
+        lab.claude.script.always(silent())
         await asyncio.sleep(1.5)
-        before = lab.claude.count
+        before, elsewhere = lab.claude.count, lab.bedrock.served_answers
         async with asyncio.TaskGroup() as group:
             probe = group.create_task(lab.crowd([conversation(n) for n in range(1, 41)], 40))
-            await lab.claude.until(lambda: lab.claude.count > before)
+            await lab.claude.until(lambda: lab.claude.count > before, 40)
+            await lab.bedrock.until(lambda: lab.bedrock.served_answers == elsewhere + 39, 40)
             assert lab.claude.count == before + 1
+            claude.go_on.set()
         told = probe.result()
         assert [one.said.by for one in told].count("claude") == 1
         assert [one.said.by for one in told].count("bedrock") == 39
