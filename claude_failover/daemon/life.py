@@ -40,6 +40,7 @@ from claude_failover.errors import ConfigError, DaemonFailed, FailoverError
 from claude_failover.proxy.neighbours import Neighbours
 from claude_failover.proxy.port import DataPort, Generation, World
 from claude_failover.proxy.server import Server
+from claude_failover.upstream import Relay, Upstream
 
 BACKLOG: Final = 2048
 """aiohttp's 128 makes a thousand clients that start at once wait a second for their SYN to be sent again (measured)."""
@@ -350,7 +351,9 @@ class Daemon:
 
 
 async def _close(generation: Generation) -> None:
-    for upstream in generation.upstreams.values():
+    # The relay is one of the backends, or else an adapter of its own.
+    adapters: tuple[Upstream | Relay, ...] = (*generation.upstreams.values(), generation.relay)
+    for upstream in dict.fromkeys(adapters):
         await upstream.close()
 
 

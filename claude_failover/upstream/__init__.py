@@ -82,3 +82,7 @@ class Relay(Protocol):
             body: The client's; read while the response may already be coming.
         """
         ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...

@@ -15,8 +15,9 @@ from claude_failover.core.models import Target
 from claude_failover.core.settings import Backend, CostTracking, Settings
 from claude_failover.core.types import BackendName, Kind
 from claude_failover.credentials.anthropic import AnthropicTokens
-from claude_failover.daemon import build
+from claude_failover.daemon import build, life
 from claude_failover.errors import ConfigError
+from claude_failover.upstream.anthropic import AnthropicUpstream
 
 CLAUDE, BEDROCK = BackendName("claude"), BackendName("bedrock")
 PRIMARY = Backend(CLAUDE, Kind.ANTHROPIC)
@@ -151,3 +152,19 @@ def test_a_stored_api_key_pays_where_it_is_used() -> None:
     assert payer(environ)(login) is False
     assert payer(environ, "stored")(login) is True
     assert payer(environ, "client")(()) is False
+
+
+@pytest.mark.parametrize("backends", [(PRIMARY, SECOND), (SECOND,)])
+async def test_the_relay_is_closed_with_its_generation_and_once(
+    backends: tuple[Backend, ...], stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[object] = []
+
+    async def close(upstream: object) -> None:
+        closed.append(upstream)
+
+    monkeypatch.setattr(AnthropicUpstream, "close", close)
+    settings = replace(SETTINGS, backends=backends)
+    made = build.generate(settings, stand(settings), SystemClock(), {})
+    await life._close(made)
+    assert closed == [made.relay]
