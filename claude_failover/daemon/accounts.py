@@ -19,7 +19,7 @@ from claude_failover.core.settings import Settings
 from claude_failover.core.spend import SpendBudget, nusd
 from claude_failover.core.types import AttemptRecord, ExchangeRecord, Kind
 from claude_failover.daemon.recall import record_of
-from claude_failover.errors import ControlError, UsageError
+from claude_failover.errors import ControlError, LedgerError, UsageError
 from claude_failover.ledger import Ledger, LedgerStatus
 from claude_failover.ledger_days import Zone
 from claude_failover.ledger_query import By, CostReport, Reader
@@ -102,7 +102,12 @@ class Accounts:
             _, total, _ = reader.costs(today, today, By.BACKEND)
             return {line.key: line.spent_nusd for line in lines if line.key}, total.notional_nusd
 
-        sessions, notional = await self._ask(look)
+        try:
+            sessions, notional = await self._ask(look)
+        except (ControlError, LedgerError) as error:
+            # A disk that is full, a file that somebody holds: rows wait in memory, and requests are served.
+            events.emit("ledger.failed", what="start", error=f"what sessions have spent before is not known: {error}")
+            return
         # The dearest come first and would be the first to be forgotten.
         for session, spent in reversed(sessions.items()):
             if spent:

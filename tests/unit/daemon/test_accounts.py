@@ -183,3 +183,20 @@ async def test_a_reload_at_the_very_end_does_not_open_the_ledger_again(tmp_path:
     await desk.accounts.close()
     desk.accounts.configure(UTC, prices)
     assert desk.accounts.ledger is None
+
+
+async def test_a_ledger_that_cannot_be_opened_at_the_start_is_said_and_in_nobodys_way(
+    tmp_path: Path, prices: PriceTable
+) -> None:
+    with events.capture() as said:
+        desk = Desk(tmp_path / "away" / "ledger.db", prices)
+        await desk.accounts.remember()
+        assert isinstance(desk.spend.reserve(USD, desk.clock.now()), Reservation)
+        assert (status := desk.accounts.status()) is not None
+        assert status.failing
+    assert {(event.name, event.fields["what"]) for event in said} == {
+        ("ledger.failed", "ledger.write_failed"),
+        ("ledger.failed", "start"),
+    }
+    (tmp_path / "away").mkdir()
+    await desk.accounts.close()
