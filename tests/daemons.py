@@ -76,12 +76,13 @@ class Home:
         config.write_text(text)
         config.chmod(0o600)
 
-    def spawn(self, *words: str, **more: str) -> tuple[subprocess.Popen[bytes], int]:
-        """Start it; answers the process and where to hear its first word."""
+    def spawn(self, *words: str, code: str = "", **more: str) -> tuple[subprocess.Popen[bytes], int]:
+        """Start it, or what *code* makes of it; answers the process and where to hear its first word."""
         reading, writing = os.pipe()
+        program = ["-c", code, str(writing)] if code else ["-m", "claude_failover.daemon", "--ready-fd", str(writing)]
         with (self.path / "said").open("ab") as said:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "claude_failover.daemon", "--ready-fd", str(writing), *words],
+                [sys.executable, "-P", *program, *words],
                 env=clean_environment(self.path, **self.environ, **more),
                 cwd=self.path,
                 stdin=subprocess.DEVNULL,

@@ -17,6 +17,17 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+class Finishing(threading.Thread):
+    """A thread that the process may not end before: its work has a limit, and cannot be done again."""
+
+
+def finish_all() -> None:
+    """Wait for all of them."""
+    for thread in threading.enumerate():
+        if isinstance(thread, Finishing):
+            thread.join()
+
+
 def in_thread(
     work: Callable[[], T],
     name: str,
@@ -58,5 +69,6 @@ def in_thread(
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(tell, result, failure)
 
-    threading.Thread(target=run, name=name, daemon=not finish).start()
+    kind = Finishing if finish else threading.Thread
+    kind(target=run, name=name, daemon=not finish).start()
     return future

@@ -7,15 +7,22 @@ import asyncio
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Final
 
 from claude_failover import events
-from claude_failover.clock import SystemClock
+from claude_failover.clock import SystemClock, pause
 from claude_failover.config import Loaded, Paths, find_paths, load
 from claude_failover.control import claim, handshake
+from claude_failover.core.types import Seconds
+from claude_failover.credentials.threads import finish_all
 from claude_failover.daemon.hardening import harden
 from claude_failover.errors import FailoverError
+
+LEAVE: Final = Seconds(3.0)
+"""Seconds that are left for a proper end."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,12 +105,30 @@ def _serve(
             await daemon.run()
         finally:
             paths.pid.unlink(missing_ok=True)
+        _leave_soon(journal)
 
     try:
         _run(live)
     except FailoverError as error:
         return _fail(error, ready_fd)
     return 0
+
+
+def _leave_soon(journal: events.Journal) -> None:
+    """End the process in a moment: all is closed, but the event loop's own end waits for every thread of its pool.
+
+    A name that is being looked up without a network hangs for half a minute, and the lock would be held as long.
+    """
+
+    def leave() -> None:
+        pause(LEAVE)
+        try:
+            finish_all()
+            journal.close()
+        finally:
+            os._exit(0)
+
+    threading.Thread(target=leave, name="leave", daemon=True).start()
 
 
 def _run(live: Callable[[], Coroutine[None, None, None]]) -> None:

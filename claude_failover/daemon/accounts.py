@@ -7,7 +7,6 @@ at the start; from then on the budget's reservations are written down as they ar
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,6 +17,7 @@ from claude_failover.core.prices import PriceTable
 from claude_failover.core.settings import Settings
 from claude_failover.core.spend import SpendBudget, nusd
 from claude_failover.core.types import AttemptRecord, ExchangeRecord, Kind
+from claude_failover.credentials.threads import Finishing
 from claude_failover.daemon.recall import record_of
 from claude_failover.errors import ControlError, LedgerError, UsageError
 from claude_failover.ledger import Ledger, LedgerStatus
@@ -84,7 +84,7 @@ class Accounts:
             gone, self.ledger = self.ledger, None
             self._spend.attach(None)
             # It writes what it still has; nobody waits for that.
-            threading.Thread(target=gone.close, name="ledger-close").start()
+            Finishing(target=gone.close, name="ledger-close").start()
         self._zone = zone
         limits = (costs.daily_limit, costs.alert_threshold) if costs.enabled else (None, None)
         self._spend.configure(nusd(limits[0]), nusd(limits[1]), zone.day)

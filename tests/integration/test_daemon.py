@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from claude_failover.clock import SystemClock
+from claude_failover.control import claim
 from claude_failover.control.api import ForceRequest, StopRequest
 from claude_failover.control.status import Health, State
 from claude_failover.core.types import Outcome, Reason, Usage
@@ -475,6 +476,33 @@ async def test_streams_that_outlast_the_drain_are_cut_and_not_finished(home: Hom
             assert (attempt.outcome, attempt.detail) == (Outcome.LOCAL, "the daemon was stopped")
         [line] = [line for line in home.events() if line["event"] == "exchange.ended"]
         assert (line["outcome"], line["level"]) == ("aborted", "warning")
+
+
+HANGS = """
+import asyncio, sys, threading
+from claude_failover.credentials.threads import in_thread
+from claude_failover.daemon import __main__, life
+
+class Hung(life.Daemon):
+    async def close(self):
+        await super().close()
+        asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, 300)
+        in_thread(lambda: print("finished", threading.Event().wait(4), flush=True), "token-refresh", finish=True)
+
+life.Daemon = Hung
+sys.exit(__main__.main(["--ready-fd", sys.argv[1]]))
+"""
+
+
+async def test_a_name_that_is_being_looked_up_without_a_network_does_not_hold_the_end(home: Home) -> None:
+    # For asyncio, and uvloop alike, that is a thread of a pool, whose end the end of the loop waits for.
+    home.configure(ALONE.format(claude="http://127.0.0.1:9"))
+    async with home.running(code=HANGS) as daemon:
+        daemon.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await daemon.ended() == 0
+        assert (home.path / "said").read_text() == "finished False\n"
+        assert claim.holder(home.paths.lock) is None
 
 
 @pytest.mark.parametrize("how", ["signal", "command"])
