@@ -37,6 +37,9 @@ LAST_MOMENT: Final = 10.0
 READ_LIMIT: Final = 10.0
 """Seconds that a keyring may take: it may be asking somebody to unlock it."""
 
+AGAIN_LIMIT: Final = 0.5
+"""Seconds that it may take once somebody has given it up: each request would else wait for the whole limit anew."""
+
 FIRST_PAUSE: Final = Seconds(30.0)
 LONGEST_PAUSE: Final = Seconds(600.0)
 
@@ -72,6 +75,8 @@ class _Reading:
     """The box's, and how many refreshes had ended, when it began: what it finds may be older than later ones."""
     refreshes: int
     number: int
+    limit: float
+    """Seconds that it is waited for."""
 
 
 class KeptTokens:
@@ -160,11 +165,12 @@ class KeptTokens:
         if reading is None or reading.future.done() or (reading.mark, reading.refreshes) != (mark, self._refreshes):
             self._readings += 1
             future = in_thread(self._read_all, "keyring")
-            reading = self._reading = _Reading(future, mark, self._refreshes, self._readings)
+            reading = self._reading = _Reading(future, mark, self._refreshes, self._readings, READ_LIMIT)
         try:
-            async with asyncio.timeout(READ_LIMIT):
+            async with asyncio.timeout(reading.limit):
                 found = await asyncio.shield(reading.future)
         except TimeoutError as error:
+            reading.limit = min(reading.limit, AGAIN_LIMIT)
             raise CredentialError(
                 f"the keyring did not answer within {READ_LIMIT:.0f} s", hint="unlock it, or " + SET_HINT
             ) from error

@@ -475,8 +475,27 @@ async def test_a_keyring_that_nobody_unlocks_is_given_up_and_asked_again(
         with pytest.raises(CredentialError, match="the keyring did not answer within"):
             await value(kept)
     keyring.gate.set()
+    await until(lambda: kept._reading is not None and kept._reading.future.done())
     monkeypatch.setattr(module, "READ_LIMIT", 5.0)
     assert await value(kept) == FIRST
+
+
+async def test_what_one_has_waited_for_in_vain_the_others_do_not_wait_for_as_long(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "READ_LIMIT", 0.7)
+    monkeypatch.setattr(module, "AGAIN_LIMIT", 0.01)
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW + 3600), KEYRING)
+    kept = tokens(made, clock, endpoint)
+    keyring.gate = threading.Event()
+    with pytest.raises(CredentialError, match="the keyring did not answer within"):
+        await value(kept)
+    async with asyncio.timeout(0.7 * 5):
+        for _ in range(10):
+            with pytest.raises(CredentialError, match="the keyring did not answer within"):
+                await value(kept)
+    keyring.gate.set()
 
 
 async def test_a_token_is_forgotten_when_it_is_cleared(
