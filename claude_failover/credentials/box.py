@@ -125,7 +125,9 @@ class Box:
     def __init__(self, directory: Path, lock: Path, keyring: Vault | None = None, clock: Clock | None = None) -> None:
         self._index = directory / "stored.json"
         self._file = FileVault(directory / "secrets.json")
-        self._lock = lock
+        # Both, in this order: by the environment two processes may name different places of the shared one (cron has no
+        # XDG_RUNTIME_DIR), and two daemons with a directory each may share the keyring.
+        self._locks = (directory / "stored.lock", lock)
         self._keyring: Vault = keyring if keyring is not None else KeyringVault()
         self._clock = clock or SystemClock()
 
@@ -181,27 +183,18 @@ class Box:
         Raises:
             CredentialError: Somebody holds it for longer than *limit*.
         """
-        descriptor = self._open_lock()
-        try:
-            ends = self._clock.now().monotonic + limit
-            while not _try(descriptor):
-                if self._clock.now().monotonic >= ends:
-                    raise CredentialError(f"{self._lock}: another process has been writing for {limit:.0f} s")
-                pause(_LOCK_PAUSE)
+        ends = self._clock.now().monotonic + limit
+        with contextlib.ExitStack() as held:
+            for path in self._locks:
+                descriptor = _open_lock(path)
+                if descriptor is None:
+                    continue
+                held.callback(os.close, descriptor)
+                while not _try(descriptor):
+                    if self._clock.now().monotonic >= ends:
+                        raise CredentialError(f"{path}: another process has been writing for {limit:.0f} s")
+                    pause(_LOCK_PAUSE)
             yield
-        finally:
-            os.close(descriptor)
-
-    def _open_lock(self) -> int:
-        try:
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise CredentialError(f"{self._lock}: cannot be opened: {error.strerror}") from error
-        info = os.fstat(descriptor)
-        if info.st_uid != os.geteuid() or not stat.S_ISREG(info.st_mode):
-            os.close(descriptor)
-            raise CredentialError(f"{self._lock}: is not a file of this user's")
-        return descriptor
 
     def keep(self, item: str, entry: Entry, store: str) -> None:
         """Keep *entry*; what was kept elsewhere under this name is forgotten afterwards. Takes the lock.
@@ -253,3 +246,22 @@ def _try(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _open_lock(path: Path) -> int | None:
+    """Open it; ``None`` where its directory is no more: a session's goes with the session, and its locks with it.
+
+    Raises:
+        CredentialError: It cannot be opened, or is not ours.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CredentialError(f"{path}: cannot be opened: {error.strerror}") from error
+    info = os.fstat(descriptor)
+    if info.st_uid != os.geteuid() or not stat.S_ISREG(info.st_mode):
+        os.close(descriptor)
+        raise CredentialError(f"{path}: is not a file of this user's")
+    return descriptor

@@ -114,7 +114,7 @@ def test_files_are_for_their_owner_only_and_the_index_holds_no_value(box: Box, t
     finally:
         os.umask(old)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    assert modes == {"secrets.json": 0o600, "stored.json": 0o600, "lock": 0o600}
+    assert modes == {"secrets.json": 0o600, "stored.json": 0o600, "stored.lock": 0o600, "lock": 0o600}
     assert (tmp_path / "stored.json").read_text() == '{"anthropic":"file"}'
 
 
@@ -152,6 +152,24 @@ def test_one_writer_at_a_time(box: Box, tmp_path: Path) -> None:
         pass
     with other.locked(Seconds(0)):
         pass
+
+
+def test_processes_whose_environments_name_different_places_still_write_one_after_the_other(tmp_path: Path) -> None:
+    ours, of_cron = Box(tmp_path, tmp_path / "lock", Memory()), Box(tmp_path, tmp_path / "another", Memory())
+    with (
+        ours.locked(),
+        pytest.raises(CredentialError, match="another process has been writing"),
+        of_cron.locked(Seconds(0)),
+    ):
+        pass
+    with of_cron.locked(Seconds(0)):
+        pass
+
+
+def test_who_outlives_the_session_whose_directory_the_lock_was_in_can_still_write(tmp_path: Path) -> None:
+    box = Box(tmp_path, tmp_path / "gone with the session" / "lock", Memory())
+    box.keep(ANTHROPIC, entry("one"), FILE)
+    assert value_of(box) == "one"
 
 
 def test_a_lock_that_is_not_ours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
