@@ -159,7 +159,7 @@ class Daemon:
             # Before the first request: a session's budget must know what it spent before this start.
             await self.accounts.remember()
             await self._control.start()
-            await self._listen(key)
+            await self._listen()
         except BaseException:
             await self._control.close()
             await self.accounts.close()
@@ -169,7 +169,7 @@ class Daemon:
         self.fresh.set()
         events.emit("daemon.started", version=__version__, pid=os.getpid(), address=self._address)
 
-    async def _listen(self, key: ClientKey | None) -> None:
+    async def _listen(self) -> None:
         listen = self.settings.listen
         port = DataPort(self.world)
         server = Server(port.handle, watch=port.stranger)
@@ -184,7 +184,8 @@ class Daemon:
         self._site = site
         host, number = listen.host, self._server.addresses[0][1]
         self.world.door = gate.Door(number, None, frozenset(gate.LOOPBACK_HOSTS | {host}))
-        self.lock_door(key)
+        # As it is wanted now: the control channel answers already, and may have reloaded.
+        self.lock_door(self.key_for(self.settings))
         self._address = f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
 
     def key_for(self, settings: Settings) -> ClientKey | None:

@@ -353,6 +353,30 @@ async def test_the_key_can_be_switched_off_by_a_reload(home: Home) -> None:
             assert (await daemon.post(headers={"x-claude-failover-key": "wrong"})).status == 200
 
 
+RELOADED = """
+import sys
+from claude_failover.daemon import __main__, life, reloading
+
+class Reloaded(life.Daemon):
+    async def _listen(self, *how):
+        text = self.paths.config_file.read_text()
+        self.paths.config_file.write_text(text.replace('client_key: "off"', "client_key: required"))
+        reloading.reload(self)  # as over the control channel, which answers already
+        await super()._listen(*how)
+
+life.Daemon = Reloaded
+sys.exit(__main__.main(["--ready-fd", sys.argv[1]]))
+"""
+
+
+async def test_a_reload_in_the_midst_of_the_start_decides_about_the_key(home: Home) -> None:
+    async with simulated_claude() as claude:
+        home.configure(ALONE.format(claude=claude.url).replace("port: 0", 'port: 0, client_key: "off"'))
+        async with home.running(code=RELOADED) as daemon:
+            assert (await daemon.post(headers={"x-claude-failover-key": "wrong"})).status == 401
+            assert (await daemon.status()).client_key_required
+
+
 async def test_a_hangup_reloads(home: Home) -> None:
     text = ALONE.format(claude="http://127.0.0.1:9")
     home.configure(text)
