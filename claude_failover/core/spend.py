@@ -239,6 +239,13 @@ class SpendBudget:
         """Write reservations down from now on: the ledger is opened after the budget is built."""
         self._journal = journal
 
+    def detach(self) -> None:
+        """Write nothing down any more, and leave nothing open there: nobody will say there how it ended."""
+        if self._journal is not None:
+            for held in self._open.values():
+                self._journal.settled(held.reservation)
+        self._journal = None
+
     # --- limits, restart, views --------------------------------------------------------------
 
     def configure(

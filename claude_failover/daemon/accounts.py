@@ -82,7 +82,7 @@ class Accounts:
             self.ledger.configure(zone=zone, primary=primary, prices=prices)
         elif self.ledger is not None:
             gone, self.ledger = self.ledger, None
-            self._spend.attach(None)
+            self._spend.detach()
             # It writes what it still has; nobody waits for that.
             Finishing(target=gone.close, name="ledger-close").start()
         self._zone = zone

@@ -200,3 +200,18 @@ async def test_a_ledger_that_cannot_be_opened_at_the_start_is_said_and_in_nobody
     }
     (tmp_path / "away").mkdir()
     await desk.accounts.close()
+
+
+async def test_what_was_under_way_when_costs_were_switched_off_is_not_counted_twice_once_they_are_on_again(
+    desk: Desk,
+) -> None:
+    held = desk.spend.reserve(4 * USD, desk.clock.now())
+    assert isinstance(held, Reservation)
+    assert desk.accounts.ledger is not None
+    gone = desk.accounts.ledger
+    desk.accounts.configure(replace(UTC, cost_tracking=replace(UTC.cost_tracking, enabled=False)), desk.prices)
+    gone.close()
+    desk.clock.later += 5.0
+    desk.accounts.configure(UTC, desk.prices)
+    desk.spend.settle(held, USD, desk.clock.now())
+    assert desk.spend.view(desk.clock.now()).spent == USD
