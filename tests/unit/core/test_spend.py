@@ -281,6 +281,20 @@ class Notes:
         self.told.append(("settled", reservation.amount_nusd, 0.0))
 
 
+def test_a_journal_that_is_taken_away_is_left_with_nothing_open() -> None:
+    notes = Notes()
+    money = SpendBudget(10 * USD, None, day_of, notes)
+    reservation = granted(money.reserve(6 * USD, NOON))
+    money.detach()
+    money.detach()
+    assert notes.told == [("held", 6 * USD, NOON.wall), ("settled", 6 * USD, 0.0)]
+    # The money itself is still reserved, and given back as ever; only nobody writes it down.
+    refused(money.reserve(6 * USD, NOON))
+    money.release(reservation, NOON)
+    granted(money.reserve(6 * USD, NOON))
+    assert len(notes.told) == 2
+
+
 def test_the_journal_learns_of_every_reservation_and_of_its_end_once() -> None:
     notes = Notes()
     money = SpendBudget(10 * USD, None, day_of, notes)
