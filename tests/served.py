@@ -75,8 +75,8 @@ class Notes:
     def heard(self, backend: BackendName, headers: Headers) -> None:
         del backend, headers
 
-    async def until(self, count: int, seconds: float = 5.0) -> None:
-        """Wait for so many conclusions."""
+    async def until(self, count: int, seconds: float = 30.0) -> None:
+        """Wait for so many conclusions; the limit only ends what hangs, unless a test says how long it may take."""
         async with asyncio.timeout(seconds):
             while len(self.conclusions) < count:
                 await self.changed.wait()
@@ -142,7 +142,7 @@ async def serving(
         port = runner.addresses[0][1]
         world.door = replace(door, port=port)
         yield Served(port, world, notes, runner)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while world.in_flight:  # noqa: ASYNC110 - clients have left: their handlers end at once
                 await asyncio.sleep(0.002)
         assert not policy._desk.flights, "a permit was lost"

@@ -103,7 +103,7 @@ class SimulatedServer:
         await self._deafen()
         await self._group.__aexit__(None, None, None)
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
         """Wait until something about this simulator is true: a request came, a client left, an answer is complete.
 
         Raises:

@@ -37,7 +37,7 @@ async def ask(handler: object, version: str, more: str) -> tuple[list[bytes], by
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         reader, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
         request = f"POST / {version}\r\nHost: localhost\r\nContent-Length: 0\r\n{more}\r\n".encode()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             writer.write(request)

@@ -62,7 +62,7 @@ class Store:
 
 
 async def status_of(attempt: Attempt) -> tuple[int, bytes]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         head = await attempt.head()
         assert isinstance(head, HeadReceived), head
         body = b""

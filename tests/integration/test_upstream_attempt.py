@@ -50,7 +50,7 @@ async def once(handler: Handler, sent: OpenAttempt | None = None) -> tuple[HeadR
     async with serving(handler) as url:
         claude = upstream(url)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 return await played(claude.open(sent or command()))
         finally:
             await claude.close()
@@ -396,7 +396,7 @@ async def test_closing_in_the_middle_closes_the_connection_at_once() -> None:
         await attempt.read()
         await attempt.close()
         await attempt.close()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await gone.wait()
         assert isinstance(await attempt.read(), AttemptEnded)
         await claude.close()
@@ -418,7 +418,7 @@ async def test_a_head_that_is_waited_for_no_longer_closes_its_connection() -> No
             async with asyncio.timeout(0.1):
                 await attempt.head()
         await attempt.close()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await gone.wait()
         await claude.close()
 

@@ -57,7 +57,7 @@ class Server:
         self._writers[number].close()
 
     async def until(self, connections: int, asked: int = 0, ended: int = 0) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.open) != connections or len(self.asked) < asked or len(self.ended) < ended:
                 await self._changed.wait()
 
@@ -65,7 +65,7 @@ class Server:
 @contextlib.asynccontextmanager
 async def with_an_idle_connection(server: Handler) -> AsyncIterator[AnthropicUpstream]:
     """The adapter for the Claude API after a first request, whose connection waits for the next."""
-    async with listening(server) as port, asyncio.timeout(20):
+    async with listening(server) as port, asyncio.timeout(30):
         claude = upstream(f"http://127.0.0.1:{port}")
         try:
             assert (await played(claude.open(command())))[1] == b"ok"
@@ -77,7 +77,7 @@ async def with_an_idle_connection(server: Handler) -> AsyncIterator[AnthropicUps
 @contextlib.asynccontextmanager
 async def connections(server: Server, number: int) -> AsyncIterator[list[aiohttp.connector.Connection]]:
     """That many connections as an aiohttp connector makes them."""
-    async with listening(server) as port, aiohttp.TCPConnector(limit=0) as connector, asyncio.timeout(20):
+    async with listening(server) as port, aiohttp.TCPConnector(limit=0) as connector, asyncio.timeout(30):
         asking = aiohttp.ClientRequest("POST", URL(f"http://127.0.0.1:{port}"))
         yield [await connector.connect(asking, [], aiohttp.ClientTimeout()) for _ in range(number)]
 
@@ -149,7 +149,7 @@ async def test_one_that_its_backend_has_closed_is_passed_over() -> None:
         idle.put(one)
         idle.put(two)
         server.end(1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not two.closed:  # noqa: ASYNC110 - the transport's to know
                 await asyncio.sleep(0.01)
         assert idle.take() is one
@@ -175,7 +175,7 @@ async def test_a_crowd_leaves_no_more_connections_than_may_wait() -> None:
 
 async def test_a_request_that_waits_for_nothing_is_sent_at_once() -> None:
     server = Server()
-    async with listening(server) as port, asyncio.timeout(20):
+    async with listening(server) as port, asyncio.timeout(30):
         claude = upstream(f"http://127.0.0.1:{port}")
         first = claude.open(command())
         assert not first.start(), "there is no connection yet"
@@ -262,7 +262,7 @@ async def test_a_failed_attempt_keeps_no_body(answer: bytes, *, used: bool) -> N
                 await request_of(reader)
                 writer.write(answers.pop(0))
 
-    async with listening(handler) as port, asyncio.timeout(20):
+    async with listening(handler) as port, asyncio.timeout(30):
         claude = upstream(f"http://127.0.0.1:{port}")
         if used:
             assert (await played(claude.open(command())))[1] == b"ok"

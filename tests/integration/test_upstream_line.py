@@ -23,7 +23,7 @@ from tests.upstreams import OK, command, played, upstream
 
 @contextlib.asynccontextmanager
 async def claude_at(handler: Handler) -> AsyncIterator[AnthropicUpstream]:
-    async with listening(handler) as port, asyncio.timeout(20):
+    async with listening(handler) as port, asyncio.timeout(30):
         claude = upstream(f"http://127.0.0.1:{port}")
         try:
             yield claude
