@@ -73,7 +73,7 @@ def home_of_a_daemon() -> Iterator[Path]:
                 ControlClient(paths.socket).stop(StopRequest(now=True))
             except DaemonNotRunning:
                 os.kill(pid, signal.SIGKILL)
-            assert wait_until_gone(paths, SystemClock(), Seconds(10), lambda: None)
+            assert wait_until_gone(paths, SystemClock(), Seconds(40), lambda: None)
 
 
 def free_port() -> int:
@@ -115,10 +115,10 @@ def stop_fake(paths: Paths) -> None:
         ControlClient(paths.socket).stop(StopRequest(now=True))
     except DaemonNotRunning:
         return
-    assert wait_until_gone(paths, SystemClock(), Seconds(10), lambda: None)
+    assert wait_until_gone(paths, SystemClock(), Seconds(40), lambda: None)
 
 
-def start_fake(paths: Paths, *more: str, patience: float = 20.0) -> Word:
+def start_fake(paths: Paths, *more: str, patience: float = 40.0) -> Word:
     return start_daemon(paths, SystemClock(), command=[*FAKE, *more], patience=Seconds(patience))
 
 

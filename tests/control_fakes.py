@@ -278,7 +278,7 @@ def cli(*arguments: str, home: Path, stdin: str = "", **more: str) -> subprocess
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=30.0,
+        timeout=50.0,
         check=False,
     )
 

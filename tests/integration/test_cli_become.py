@@ -223,7 +223,7 @@ def test_an_interactive_claude_has_the_terminal_and_its_signals(home: Path) -> N
     assert b"ready" in daemon.stderr.readline()
     terminal = pexpect.spawn(
         sys.executable, ["-P", "-m", "claude_failover", "run"], env=clean_environment(home, PATH=path_with(home)),
-        cwd=str(home), encoding="utf-8", timeout=15, dimensions=(24, 90),
+        cwd=str(home), encoding="utf-8", timeout=40, dimensions=(24, 90),
     )  # fmt: skip
     terminal.expect_exact("tty [True, True, True] 90")
     terminal.sendline("hello")
@@ -237,4 +237,4 @@ def test_an_interactive_claude_has_the_terminal_and_its_signals(home: Path) -> N
     terminal.close()
     assert (terminal.exitstatus, terminal.signalstatus) == (42, None)
     ControlClient(paths.socket).stop(StopRequest(now=True))
-    daemon.communicate(timeout=15)
+    daemon.communicate(timeout=40)

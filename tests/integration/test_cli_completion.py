@@ -66,7 +66,7 @@ def in_fish(line: str, home: Path) -> set[str]:
 def in_zsh(line: str, home: Path) -> set[str]:
     shell = pexpect.spawn(
         "zsh", ["-f", "-i"], env={"PATH": os.defpath, "HOME": str(home), "TERM": "xterm", "PS1": "> "}, cwd=str(home),
-        encoding="utf-8", timeout=15, dimensions=(100, 150),
+        encoding="utf-8", timeout=40, dimensions=(100, 150),
     )  # fmt: skip
     try:
         shell.sendline(

@@ -30,8 +30,8 @@ def test_the_watcher_stops_the_daemon_when_claude_has_ended(paths: Paths) -> Non
     claude = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
     stop_after(claude.pid, paths.socket)
     assert claim.holder(paths.lock) is not None
-    claude.communicate(timeout=10)
-    assert spawn.wait_until_gone(paths, CLOCK, Seconds(15), lambda: None)
+    claude.communicate(timeout=40)
+    assert spawn.wait_until_gone(paths, CLOCK, Seconds(40), lambda: None)
 
 
 def test_a_process_without_a_handle_is_polled() -> None:
@@ -40,4 +40,4 @@ def test_a_process_without_a_handle_is_polled() -> None:
     while short.poll() is None:
         pass
     wait_for(short.pid, -1)
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 40

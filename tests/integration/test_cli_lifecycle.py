@@ -38,7 +38,7 @@ def test_start_answers_on_socket_and_port_and_stop_ends_it(home: Path) -> None:
     started = cli("start", home=home)
     assert (started.returncode, started.stdout) == (0, "")
     assert f"claude-failover runs: pid {pid_of(home)}, http://127.0.0.1:{port}" in started.stderr
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
     connection.request("GET", "/healthz")
     assert connection.getresponse().status == 200
     connection.close()
@@ -77,7 +77,7 @@ def test_a_stale_pid_and_socket_are_in_nobodys_way(home: Path) -> None:
     configure(home)
     cli("start", home=home)
     os.kill(pid_of(home), signal.SIGKILL)
-    assert wait_until_gone(paths_of(home), SystemClock(), Seconds(10), lambda: None)
+    assert wait_until_gone(paths_of(home), SystemClock(), Seconds(40), lambda: None)
     assert paths_of(home).socket.exists()
     assert cli("status", "--short", home=home).returncode == 3
     assert cli("start", home=home).returncode == 0
@@ -169,10 +169,10 @@ def test_foreground_stays_and_ends_with_a_signal(home: Path) -> None:
         [sys.executable, "-P", "-m", "claude_failover", "start", "--foreground"],
         env=clean_environment(home), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    client = ControlClient(paths_of(home).socket, patience=Seconds(20))
+    client = ControlClient(paths_of(home).socket, patience=Seconds(40))
     assert client.ping().pid == process.pid
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=40)
     assert process.returncode == 0
     assert "daemon.started" in said
 
@@ -189,7 +189,7 @@ def test_under_systemd_readiness_is_reported_when_the_port_answers(home: Path) -
     configure(home)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(home / "notify"))
-        systemd.settimeout(20)
+        systemd.settimeout(40)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "claude_failover", "start", "--foreground"],
             env=clean_environment(home, NOTIFY_SOCKET=str(home / "notify"), WATCHDOG_USEC="600000"),
@@ -198,7 +198,7 @@ def test_under_systemd_readiness_is_reported_when_the_port_answers(home: Path) -
         assert systemd.recv(1000).startswith(b"READY=1\nSTATUS=http://127.0.0.1:")
         assert systemd.recv(1000) == b"WATCHDOG=1"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
 
 
 def test_what_happened_is_in_the_log_and_who_did_it_in_the_audit_log(home: Path) -> None:
@@ -233,7 +233,7 @@ def test_an_ephemeral_daemon_goes_with_the_claude_that_brought_it(home: Path) ->
     claude.chmod(0o755)
     done = cli("run", "--ephemeral", home=home, PATH=f"{home}/bin:/usr/bin:/bin")
     assert done.returncode == 0
-    assert wait_until_gone(paths_of(home), SystemClock(), Seconds(20), lambda: None)
+    assert wait_until_gone(paths_of(home), SystemClock(), Seconds(40), lambda: None)
 
 
 def test_a_daemon_that_was_there_before_outlives_an_ephemeral_run(home: Path) -> None:

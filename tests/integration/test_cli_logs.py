@@ -78,4 +78,4 @@ def test_following_shows_what_is_there_and_what_comes_over_a_rotation(home: Path
     write(home, "after")
     assert [process.stdout.readline().split()[-1] for _ in range(2)] == ["before", "after"]
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=40)

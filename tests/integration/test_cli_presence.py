@@ -59,19 +59,19 @@ def busy(home: Path) -> Iterator[Path]:
 def test_now_does_not_wait_for_it(busy: Path) -> None:
     began = time.perf_counter()
     assert cli("stop", "--now", home=busy).returncode == 0
-    assert time.perf_counter() - began < 8
+    assert time.perf_counter() - began < 25  # the drain would last for 30
 
 
 def test_the_drain_has_an_end(busy: Path) -> None:
     began = time.perf_counter()
     assert cli("stop", "--drain", "1", home=busy).returncode == 0
-    assert 1 <= time.perf_counter() - began < 10
+    assert 1 <= time.perf_counter() - began < 25
 
 
 def test_a_second_interrupt_cuts_it_off(busy: Path) -> None:
     terminal = pexpect.spawn(
         sys.executable, ["-P", "-m", "claude_failover", "stop", "--drain", "45"], env=clean_environment(busy),
-        cwd=str(busy), encoding="utf-8", timeout=20,
+        cwd=str(busy), encoding="utf-8", timeout=40,
     )  # fmt: skip
     terminal.expect("waiting for 1 stream …")
     terminal.sendintr()
@@ -86,7 +86,7 @@ def test_a_restart_waits_for_what_runs_and_brings_up_another(busy: Path) -> None
     before = claim.holder(paths_of(busy).lock)
     terminal = pexpect.spawn(
         sys.executable, ["-P", "-m", "claude_failover", "restart", "--drain", "3"], env=clean_environment(busy),
-        cwd=str(busy), encoding="utf-8", timeout=20,
+        cwd=str(busy), encoding="utf-8", timeout=40,
     )  # fmt: skip
     terminal.expect("waiting for 1 stream …")
     terminal.expect(r"claude-failover runs: pid (\d+)")

@@ -117,5 +117,5 @@ def test_systemd_finds_nothing_wrong_with_the_unit(home: Path, program: str) -> 
 def systemd() -> Iterator[tuple[socket.socket, dict[str, str]]]:
     with short_directory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(directory / "notify"))
-        channel.settimeout(10)
+        channel.settimeout(40)
         yield channel, {"NOTIFY_SOCKET": str(directory / "notify")}

@@ -22,7 +22,7 @@ from tests.control_fakes import short_directory
 def systemd() -> Iterator[tuple[socket.socket, dict[str, str]]]:
     with short_directory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(directory / "notify"))
-        channel.settimeout(10)
+        channel.settimeout(40)
         yield channel, {"NOTIFY_SOCKET": str(directory / "notify")}
 
 
@@ -109,5 +109,5 @@ def test_pinging_ends_with_systemd() -> None:
         target=supervised.ping_for_ever, args=({}, Seconds(0.0), lambda: None, lambda period: None), daemon=True
     )
     pinging.start()
-    pinging.join(10)
+    pinging.join(40)
     assert not pinging.is_alive()

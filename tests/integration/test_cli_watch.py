@@ -35,7 +35,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             ControlClient(paths_of(directory).socket).stop(StopRequest(now=True))
         except DaemonNotRunning:
             return
-        assert spawn.wait_until_gone(paths_of(directory), SystemClock(), Seconds(10), lambda: None)
+        assert spawn.wait_until_gone(paths_of(directory), SystemClock(), Seconds(40), lambda: None)
 
 
 def paths_of(home: Path) -> Paths:
@@ -51,7 +51,7 @@ def watching(home: Path, rows: int = 40) -> pexpect.spawn:
     del environ["COLUMNS"]
     return pexpect.spawn(
         sys.executable, ["-P", "-m", "claude_failover", "status", "--watch"], env=environ, cwd=str(home),
-        encoding="utf-8", timeout=15, dimensions=(rows, 100),
+        encoding="utf-8", timeout=40, dimensions=(rows, 100),
     )  # fmt: skip
 
 
@@ -127,5 +127,5 @@ def test_into_a_pipe_it_prints_a_line_when_something_changes(home: Path) -> None
     ControlClient(paths_of(home).socket).stop(StopRequest(now=True))
     assert "the daemon does not run" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=40)
     assert process.returncode == 130

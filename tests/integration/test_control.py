@@ -31,11 +31,11 @@ def path() -> Iterator[Path]:
 
 
 async def ask(path: Path, question: Callable[[ControlClient], Answer]) -> Answer:
-    return await asyncio.to_thread(question, ControlClient(path, timeout=Seconds(5.0)))
+    return await asyncio.to_thread(question, ControlClient(path, timeout=Seconds(30.0)))
 
 
 async def listeners(daemon: FakeDaemon, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while daemon.feed.listeners != count:  # noqa: ASYNC110 - the feed has no business telling tests
             await asyncio.sleep(0.01)
 
@@ -254,7 +254,7 @@ def test_a_daemon_that_runs_but_does_not_answer_is_told_from_none(path: Path) ->
 
 
 async def test_a_patient_client_waits_for_a_daemon_that_is_starting(path: Path) -> None:
-    client = ControlClient(path, patience=Seconds(5.0))
+    client = ControlClient(path, patience=Seconds(30.0))
     asking = asyncio.get_running_loop().create_task(asyncio.to_thread(client.ping))
     await asyncio.sleep(0.15)
     async with serving(FakeDaemon(), path):
@@ -354,7 +354,7 @@ async def test_closing_the_server_ends_a_subscription_within_its_limit(path: Pat
         events = ControlClient(path).events()
         reading = asyncio.get_running_loop().create_task(asyncio.to_thread(list, events))
         await listeners(daemon, 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await reading == []
 
 

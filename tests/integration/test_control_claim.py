@@ -55,7 +55,7 @@ def first_line(process: subprocess.Popen[str]) -> str:
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    process.communicate(timeout=10)
+    process.communicate(timeout=40)
 
 
 def test_the_lock_names_its_holder_and_goes_with_release(place: Path) -> None:

@@ -23,7 +23,7 @@ from claude_failover.errors import (
     UsageError,
 )
 
-LONG = Seconds(10.0)
+LONG = Seconds(40.0)
 
 
 @pytest.fixture

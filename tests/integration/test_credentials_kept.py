@@ -42,10 +42,10 @@ class Keyring(FileVault):
 
     def get(self, item: str) -> str | None:
         if self.gate is not None:
-            self.gate.wait(5)
+            self.gate.wait(30)
         found = super().get(item)
         if self.slow:
-            self.slow.pop().wait(5)
+            self.slow.pop().wait(30)
         return found
 
     def set(self, item: str, value: str) -> None:
@@ -91,7 +91,7 @@ async def value(kept: KeptTokens, *, refresh: bool = False) -> str | None:
 
 
 async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not done():  # noqa: ASYNC110 - what a thread did has no event
             await asyncio.sleep(0.001)
 

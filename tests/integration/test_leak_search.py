@@ -78,16 +78,16 @@ async def test_on_a_command_line_of_asyncio():
 
 ON_LINUX = """
 def test_on_the_command_line_of_a_grandchild():
-    subprocess.run(["/bin/sh", "-c", 'sleep 0.3 # "$0" "$1"; exit', "sk-worth-", "nothing"], check=True)
-    script = "import subprocess; subprocess.run(['/bin/sh', '-c', 'sleep 0.4; exit', 'sk-worth-' + 'nothing'])"
+    subprocess.run(["/bin/sh", "-c", 'sleep 2 # "$0" "$1"; exit', "sk-worth-", "nothing"], check=True)
+    script = "import subprocess; subprocess.run(['/bin/sh', '-c', 'sleep 2; exit', 'sk-worth-' + 'nothing'])"
     subprocess.run([sys.executable, "-c", script], check=True)
 def test_on_the_command_line_of_a_daemon(tmp_path):
     script = (
-        "import os, subprocess; p = subprocess.Popen(['/bin/sh', '-c', 'sleep 0.6; exit', 'sk-worth-' + 'nothing'],"
+        "import os, subprocess; p = subprocess.Popen(['/bin/sh', '-c', 'sleep 3; exit', 'sk-worth-' + 'nothing'],"
         " start_new_session=True); print(p.pid); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env={"HOME": str(tmp_path)})
-    time.sleep(0.5)
+    time.sleep(2)
 """
 
 CLEAN = """

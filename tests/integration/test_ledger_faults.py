@@ -122,7 +122,7 @@ def test_a_full_disk_stops_nobody_and_is_caught_up_with(tmp_path: Path) -> None:
 
 def eventually(ledger: Ledger, told: Told, name: str) -> None:
     """Wait until the writer has announced something."""
-    for _ in range(400):
+    for _ in range(2000):
         if name in told.names:
             return
         pause(Seconds(0.02))
