@@ -212,7 +212,7 @@ async def test_a_client_that_leaves_a_silent_answer_is_noticed_at_once() -> None
                 if expected > 1:
                     await reader.readuntil(b"content_block_delta")
                 else:
-                    await asyncio.sleep(20 * MS)
+                    await claude.until(lambda: claude.count == 1)
             await claude.until(lambda expected=expected: claude.gone == expected)  # type: ignore[misc]
         assert claude.partial_answers == 2
 

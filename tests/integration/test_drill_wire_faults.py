@@ -15,17 +15,28 @@ from tests.fakes import claude_headers, messages_body, said, simulated_bedrock, 
 MS = 0.001
 
 
-async def fetched(url: str, *, silence: float = 300 * MS) -> tuple[bytes, str]:
-    """The body as far as it came, and how it ended: ``complete``, ``silent``, or the error's name."""
-    data = b""
+LONG = 30.0
+"""Seconds for what comes by itself: they only end what hangs."""
+
+
+def silence_of(name: str) -> float:
+    """Seconds after which a break counts as silent."""
+    return 300 * MS if name.startswith("silent") else LONG
+
+
+async def fetched(url: str, *, silence: float = LONG, behind: bytes = b"") -> tuple[bytes, str]:
+    """The body as far as it came, and how it ended: ``complete``, ``silent`` (*behind* that), or the error's name."""
+    loop, data = asyncio.get_running_loop(), b""
     async with aiohttp.ClientSession(url, auto_decompress=False) as session:
         try:
             async with (
-                asyncio.timeout(silence),
+                asyncio.timeout(LONG if behind else silence) as limit,
                 session.post("/v1/messages", data=messages_body(), headers=claude_headers()) as response,
             ):
                 async for piece in response.content.iter_any():
                     data += piece
+                    if behind in data:
+                        limit.reschedule(loop.time() + silence)
         except TimeoutError:
             return data, "silent"
         except aiohttp.ClientError as error:
@@ -36,7 +47,7 @@ async def fetched(url: str, *, silence: float = 300 * MS) -> tuple[bytes, str]:
 @pytest.mark.parametrize("name", HARMLESS)
 async def test_an_odd_answer_is_an_answer(name: str) -> None:
     async with simulated_claude(HARMLESS[name]()) as claude:
-        data, ended = await fetched(claude.url, silence=5)
+        data, ended = await fetched(claude.url)
         assert (said(data), ended) == ("Simulated Claude, answer 1.", "complete")
         assert claude.served_answers == 1
 
@@ -44,7 +55,7 @@ async def test_an_odd_answer_is_an_answer(name: str) -> None:
 @pytest.mark.parametrize("name", BEFORE_CONTENT)
 async def test_a_break_before_content_shows_none(name: str) -> None:
     async with simulated_claude(BEFORE_CONTENT[name]()) as claude:
-        data, ended = await fetched(claude.url)
+        data, ended = await fetched(claude.url, silence=silence_of(name))
         assert b"text_delta" not in data or name in ("bad-gzip", "corrupt-first")
         assert (ended == "silent") == name.startswith("silent")
         assert claude.served_answers == (name in ("bad-gzip", "corrupt-first"))
@@ -53,7 +64,7 @@ async def test_a_break_before_content_shows_none(name: str) -> None:
 @pytest.mark.parametrize("name", AFTER_CONTENT)
 async def test_a_break_after_content_never_looks_complete(name: str) -> None:
     async with simulated_claude(AFTER_CONTENT[name]()) as claude:
-        data, _ = await fetched(claude.url)
+        data, _ = await fetched(claude.url, silence=silence_of(name), behind=b"text_delta")
         assert b"text_delta" in data
         assert b"message_stop" not in data
         await claude.until(lambda: claude.partial_answers == 1)
@@ -73,7 +84,7 @@ async def test_pings_alone_go_on_for_as_long_as_they_are_told() -> None:
     async with simulated_claude(wire_faults.only_pings(100 * MS, 20 * MS)) as claude:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        data, _ = await fetched(claude.url, silence=5)
+        data, _ = await fetched(claude.url)
         assert loop.time() - started >= 90 * MS
         assert [name for name, _ in sse_events(data)].count("ping") == 6  # five, and the one of the first block
 
@@ -95,7 +106,7 @@ async def test_every_break_also_works_on_frames(name: str) -> None:
         path = "/model/global.anthropic.claude-opus-5-5/invoke-with-response-stream"
         try:
             async with (
-                asyncio.timeout(100 * MS if name.startswith("silent") else 5),
+                asyncio.timeout(silence_of(name)),
                 session.post(path, data=b'{"messages": []}', headers=headers) as response,
             ):
                 await response.read()
@@ -113,5 +124,5 @@ async def test_a_dying_process_resets_everybody() -> None:
 
         async with asyncio.TaskGroup() as group:
             group.create_task(die())
-            assert (await fetched(claude.url, silence=5))[1] in ("ServerDisconnectedError", "ClientOSError")
+            assert (await fetched(claude.url))[1] in ("ServerDisconnectedError", "ClientOSError")
         assert claude.gone == 0
