@@ -104,7 +104,7 @@ async def test_a_running_daemon_is_asked(home: Path) -> None:
         async def costs(self, query: Mapping[str, str]) -> object:
             self.asked.append(query)
             money = Money(limit_nusd=5_000_000_000, spent_today_nusd=1_000_000_000, prices_as_of="2026-11-22")
-            return ledger.ask(lambda reader: report(reader, query, UTC, SystemClock().now().wall, money)).result(5)
+            return ledger.ask(lambda reader: report(reader, query, UTC, SystemClock().now().wall, money)).result(30)
 
     daemon = Daemon()
     async with serving(daemon, find_paths(environ={"CLAUDE_FAILOVER_HOME": str(home / "cf")}).socket):

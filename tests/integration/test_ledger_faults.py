@@ -135,8 +135,8 @@ def test_a_file_that_breaks_under_the_daemon_is_replaced_and_the_limit_goes_on(t
     for number in range(300):
         ledger.record(replace(AT_BEDROCK, exchange=f"cfr_{number}"))
     assert ledger.spent(DAY) == 300 * COST
-    ledger.ask(lambda reader: reader._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()).result(5)
-    ledger.ask(lambda reader: reader._db.execute("PRAGMA cache_size = 0")).result(5)
+    ledger.ask(lambda reader: reader._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()).result(30)
+    ledger.ask(lambda reader: reader._db.execute("PRAGMA cache_size = 0")).result(30)
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xa5" * (path.stat().st_size - 4096))

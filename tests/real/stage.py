@@ -203,7 +203,7 @@ class Stage:
             lines = map(json.loads, log.read_text("utf-8").splitlines() if log.exists() else ())
             return [line for line in lines if line["event"] == "exchange.ended"]
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while len(written()) < at_least:  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.02)
             await asyncio.sleep(4 * LINGER)
@@ -319,7 +319,7 @@ async def running(stage: Stage) -> AsyncIterator[None]:
     )  # fmt: skip
     os.close(writing)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(40):
             line = await asyncio.to_thread(os.read, reading, 65_536)
         word = json.loads(line or b'{"ready": false}')
         assert word["ready"], (word, *(file.read_text("utf-8") for file in stage.home.glob("cf/log/*.log")))
@@ -327,7 +327,7 @@ async def running(stage: Stage) -> AsyncIterator[None]:
         stage.key = (stage.home / "cf" / "state" / "client.key").read_text("ascii").strip()
         yield
         process.terminate()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(40):
             assert await process.wait() == 0
     finally:
         os.close(reading)

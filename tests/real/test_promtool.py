@@ -296,12 +296,12 @@ class running:  # noqa: N801 - reads as a phrase: with running(folder) as ask
 
     def __exit__(self, *_error: object) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(40)
         self._log.close()
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/-/ready", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/-/ready", timeout=10) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -309,7 +309,7 @@ class running:  # noqa: N801 - reads as a phrase: with running(folder) as ask
     def _ask(self, path: str, **query: str) -> Any:
         url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=40) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{query}: {error.read().decode()}") from None

@@ -50,7 +50,7 @@ class Terminal:
 
     def _run(self, *words: str) -> str:
         ran = subprocess.run(
-            [*self._tmux, *words], env=self._environ, capture_output=True, text=True, timeout=20, check=True
+            [*self._tmux, *words], env=self._environ, capture_output=True, text=True, timeout=40, check=True
         )
         return ran.stdout
 

@@ -39,7 +39,7 @@ def configure(home: Path, text: str) -> None:
 
 def healthy(address: str) -> bool:
     where = urlsplit(address)
-    connection = http.client.HTTPConnection(str(where.hostname), where.port or 0, timeout=10)
+    connection = http.client.HTTPConnection(str(where.hostname), where.port or 0, timeout=40)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == 200

@@ -27,7 +27,7 @@ async def test_what_it_raises_comes_back_too() -> None:
 async def test_whoever_finds_it_done_finds_what_follows_from_it_done() -> None:
     noted: list[str] = []
     future = in_thread(lambda: "found", "noting", then=lambda done: noted.append(done.result()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not future.done():  # noqa: ASYNC110 - each turn of the loop counts
             await asyncio.sleep(0)
     assert noted == ["found"]
@@ -38,14 +38,14 @@ async def test_a_future_that_is_given_up_is_left_alone() -> None:
     done = threading.Event()
 
     def work() -> None:
-        gate.wait(5)
+        gate.wait(30)
         done.set()
 
     noted: list[bool] = []
     future = in_thread(work, "slow", then=lambda ended: noted.append(ended.cancelled()))
     future.cancel()
     gate.set()
-    await in_thread(lambda: done.wait(5), "watch")
+    await in_thread(lambda: done.wait(30), "watch")
     await asyncio.sleep(0)
     assert future.cancelled()
     assert noted == []
@@ -56,10 +56,10 @@ def test_a_loop_that_is_gone_hears_nothing() -> None:
     before = set(threading.enumerate())
 
     async def begin() -> None:
-        in_thread(lambda: gate.wait(5), "late").cancel()
+        in_thread(lambda: gate.wait(30), "late").cancel()
 
     asyncio.run(begin())
     (late,) = set(threading.enumerate()) - before
     gate.set()
-    late.join(5)
+    late.join(30)
     assert not late.is_alive()

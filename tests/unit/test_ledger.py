@@ -22,7 +22,7 @@ NOW = Instant(NOON, Monotonic(0))
 
 
 def total(ledger: Ledger) -> int:
-    return ledger.ask(lambda reader: reader.costs(DAY, DAY, By.DAY)[1].attempts).result(5)
+    return ledger.ask(lambda reader: reader.costs(DAY, DAY, By.DAY)[1].attempts).result(30)
 
 
 def test_a_question_sees_everything_recorded_before_it(tmp_path: Path) -> None:
@@ -89,9 +89,9 @@ def test_an_askers_mistake_is_raised_where_it_is_awaited(tmp_path: Path) -> None
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        ledger.ask(wrong).result(5)
+        ledger.ask(wrong).result(30)
     with pytest.raises(LedgerError, match="no such table"):
-        ledger.ask(lambda reader: reader._db.execute("SELECT * FROM absent")).result(5)
+        ledger.ask(lambda reader: reader._db.execute("SELECT * FROM absent")).result(30)
     assert total(ledger) == 0
     ledger.close()
 
@@ -99,11 +99,11 @@ def test_an_askers_mistake_is_raised_where_it_is_awaited(tmp_path: Path) -> None
 def test_a_question_that_nobody_waits_for_any_more_is_skipped(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path / "l.db")
     gate = threading.Event()
-    held = ledger.ask(lambda reader: gate.wait(5))
+    held = ledger.ask(lambda reader: gate.wait(30))
     dropped: Future[int] = ledger.ask(lambda reader: reader.spent(DAY))
     assert dropped.cancel()
     gate.set()
-    assert held.result(5)
+    assert held.result(30)
     assert total(ledger) == 0
     ledger.close()
 
@@ -111,7 +111,7 @@ def test_a_question_that_nobody_waits_for_any_more_is_skipped(tmp_path: Path) ->
 def test_a_newer_ledger_stops_the_start(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     ledger = open_ledger(path)
-    ledger.ask(lambda reader: reader._db.execute("PRAGMA user_version = 99")).result(5)
+    ledger.ask(lambda reader: reader._db.execute("PRAGMA user_version = 99")).result(30)
     ledger.close()
     with pytest.raises(LedgerError, match="newer"):
         open_ledger(path)
@@ -225,9 +225,9 @@ def test_a_reload_counts_for_the_rows_after_it(tmp_path: Path) -> None:
     assert total(ledger) == 1
     ledger.configure(zone=Zone.of("Pacific/Kiritimati"), primary=BEDROCK, prices=None)
     ledger.record(replace(AT_BEDROCK, exchange="cfr_9"))
-    days = ledger.ask(lambda reader: reader.spent_by_day("2000-01-01")).result(5)
+    days = ledger.ask(lambda reader: reader.spent_by_day("2000-01-01")).result(30)
     assert days == {DAY: 264_040_000, "2026-11-23": 264_040_000}
-    failover = ledger.ask(lambda reader: reader.costs("2026-11-23", "2026-11-23", By.DAY)[1].failover_nusd).result(5)
+    failover = ledger.ask(lambda reader: reader.costs("2026-11-23", "2026-11-23", By.DAY)[1].failover_nusd).result(30)
     assert failover == 0
     ledger.close()
 

@@ -39,7 +39,7 @@ class Recorder:
     def deliver(self, notice: Notice) -> None:
         self.calls += 1
         self.called.release()
-        self.gate.wait(10)
+        self.gate.wait(30)
         if self.failures:
             self.failures -= 1
             raise Failed("not now")
@@ -64,8 +64,8 @@ def test_an_alert_is_emitted_and_delivered_and_so_is_its_end(seen: list[Event]) 
     desk = Desk(Alerts(), [channel])
     desk.tick(SPENT)
     desk.tick(replace(QUIET, at=Epoch(AT + 120)))
-    assert channel.delivered.acquire(timeout=5)
-    assert channel.delivered.acquire(timeout=5)
+    assert channel.delivered.acquire(timeout=30)
+    assert channel.delivered.acquire(timeout=30)
     assert [notice.change for notice in channel.got] == [Change.RAISED, Change.RESOLVED]
     assert [(one.name, one.fields["alert"]) for one in seen] == [("alert.raised", "cost"), ("alert.resolved", "cost")]
     desk.close()
@@ -85,7 +85,7 @@ def test_a_delivery_that_fails_is_tried_again(seen: list[Event]) -> None:
     channel = Recorder(failures=2)
     desk = Desk(Alerts(), [channel], first_pause=0.001)
     desk.tick(SPENT)
-    assert channel.delivered.acquire(timeout=5)
+    assert channel.delivered.acquire(timeout=30)
     assert channel.calls == 3
     desk.close()
     assert [one.name for one in seen] == ["alert.raised"]
@@ -96,7 +96,7 @@ def test_a_delivery_that_fails_for_good_is_said(seen: list[Event]) -> None:
     desk = Desk(Alerts(), [channel], first_pause=0.001)
     desk.tick(SPENT)
     for _ in range(3):
-        assert channel.called.acquire(timeout=5)
+        assert channel.called.acquire(timeout=30)
     desk.close()
     assert channel.calls == 3
     assert [(one.name, one.fields.get("detail")) for one in seen][1:] == [("alert.failed", "not now")]
@@ -143,10 +143,10 @@ def test_a_channel_that_hangs_holds_up_neither_the_desk_nor_another_channel(seen
     slow.gate.clear()
     desk = Desk(Alerts(), [slow, quick])
     desk.tick(SPENT)
-    assert quick.delivered.acquire(timeout=5)
+    assert quick.delivered.acquire(timeout=30)
     assert slow.got == []
     slow.gate.set()
-    assert slow.delivered.acquire(timeout=5)
+    assert slow.delivered.acquire(timeout=30)
     desk.close()
 
 
@@ -167,7 +167,7 @@ def test_closing_delivers_what_waits_once_and_does_not_wait_for_pauses(seen: lis
     channel = Recorder(failures=1)
     desk = Desk(Alerts(), [channel], first_pause=3600.0)
     desk.tick(SPENT)
-    assert channel.called.acquire(timeout=5)
+    assert channel.called.acquire(timeout=30)
     desk.close()
     assert channel.calls == 2
     assert len(channel.got) == 1
@@ -205,11 +205,11 @@ def test_a_reload_changes_thresholds_and_channels_and_forgets_nothing(seen: list
     first, second = Recorder(), Recorder()
     desk = Desk(Alerts(), [first])
     desk.tick(SPENT)
-    assert first.delivered.acquire(timeout=5)
+    assert first.delivered.acquire(timeout=30)
     desk.reload(Alerts(fallback_rate=0.5), [second])
     assert desk.tick(replace(SPENT, at=Epoch(AT + 10))) == []
     desk.tick(replace(QUIET, at=Epoch(AT + 120)))
-    assert second.delivered.acquire(timeout=5)
+    assert second.delivered.acquire(timeout=30)
     assert [notice.change for notice in second.got] == [Change.RESOLVED]
     assert len(first.got) == 1
     desk.close()

@@ -72,7 +72,7 @@ def test_what_cannot_tick_is_ticked_for() -> None:
     clock, stream = FakeClock(), Written()
     with waiting("asking AWS", stream=stream, clock=clock):
         clock.advance(3.0)
-        assert stream.happened.wait(10)
+        assert stream.happened.wait(30)
     assert stream.getvalue().startswith("\r\x1b[Kasking AWS … 3 s")
     assert stream.getvalue().endswith("\r\x1b[K")
     assert "progress" not in [thread.name for thread in threading.enumerate()]

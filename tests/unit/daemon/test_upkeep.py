@@ -193,7 +193,7 @@ async def test_a_refused_configuration_in_upkeep_is_told(said: list[Event]) -> N
 async def test_each_change_is_saved_and_many_at_once_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "SETTLE", 0.01)
     daemon = FakeDaemon()
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         saving = tasks.create_task(Upkeep(cast(Any, daemon)).save())
         for _ in range(100):
             daemon.books.changed.set()
@@ -212,7 +212,7 @@ async def test_after_the_start_and_every_change_what_is_needed_is_loaded(failing
     daemon = FakeDaemon(failing=failing)
     daemon.fresh.set()
     once = ["load", "look_at_credentials", "warm", "look_at_credentials"]
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         warming = tasks.create_task(Upkeep(cast(Any, daemon)).warm())
         for count in (1, 2):
             while len(daemon.done) < 4 * count + 1:  # noqa: ASYNC110
@@ -237,7 +237,7 @@ async def test_a_hangup_reloads_and_a_refusal_or_a_bug_waits_for_the_next(
 
     monkeypatch.setattr(reloading, "reload", reload)
     asked = asyncio.Event()
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(Upkeep(cast(Any, FakeDaemon())).reload(asked))
         for count in (1, 2, 3):
             asked.set()
