@@ -476,7 +476,7 @@ async def test_a_keyring_that_nobody_unlocks_is_given_up_and_asked_again(
             await value(kept)
     keyring.gate.set()
     await until(lambda: kept._reading is not None and kept._reading.future.done())
-    monkeypatch.setattr(module, "READ_LIMIT", 5.0)
+    monkeypatch.setattr(module, "READ_LIMIT", 30.0)
     assert await value(kept) == FIRST
 
 
