@@ -182,7 +182,8 @@ class KeptTokens:
         self._taken = reading.number
         if self._replaces is not None and (old := found.get(ANTHROPIC)) is not None and old.access == self._replaces:
             found = {**found, ANTHROPIC: self._entries.get(ANTHROPIC)}  # it was another item that changed
-        elif mark != self._mark:
+        elif mark != self._mark or not _same(found.get(ANTHROPIC), self._entries.get(ANTHROPIC)):
+            # Another login, which a daemon with a directory of its own may have put into the keyring that both use.
             self._failed, self._again_at, self._pause = None, float("-inf"), FIRST_PAUSE
             self._unsaved, self._replaces = "", None
         self._entries, self._mark = found, mark
@@ -199,7 +200,8 @@ class KeptTokens:
             return
         now = self._clock.now()
         left = float("inf") if entry.expires is None else entry.expires - now.wall
-        forced = refused and now.monotonic - self._forced_at >= FORCED_EVERY
+        revoked = self._failed is not None and self._failed.final
+        forced = refused and not revoked and now.monotonic - self._forced_at >= FORCED_EVERY
         due = left <= AHEAD or bool(self._unsaved)
         if forced:
             self._forced_at = now.monotonic
@@ -263,6 +265,10 @@ class KeptTokens:
         self._again_at = float("inf") if self._failed.final else now + self._pause
         self._pause = Seconds(min(self._pause * 2, LONGEST_PAUSE))
         events.emit("credential.failed", source=self._where, reason=str(self._failed), hint=SET_HINT)
+
+
+def _same(one: Entry | None, other: Entry | None) -> bool:
+    return one is other or (one is not None and other is not None and one.access == other.access)
 
 
 def _brief(error: BaseException) -> str:

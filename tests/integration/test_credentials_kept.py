@@ -463,6 +463,43 @@ async def test_a_slow_reading_does_not_undo_a_later_one(
     assert last.secret.reveal() == SECOND
 
 
+async def test_a_revoked_login_is_not_redeemed_again_because_its_token_is_refused_again(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW + 7200), KEYRING)
+    kept = tokens(made, clock, endpoint)
+    endpoint.answer = lambda handler: reply(handler, 400, {"error": "invalid_grant"})
+    assert await value(kept) == FIRST
+    for _ in range(3):
+        assert await value(kept, refresh=True) == FIRST
+        clock.advance(61)
+    assert len(endpoint.requests) == 1
+    assert (token := kept.last()) is not None
+    assert "revoked" in token.warning
+
+
+async def test_a_login_that_another_daemon_puts_in_place_of_a_revoked_one_is_refreshed_ahead_of_its_end(
+    tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint
+) -> None:
+    made = box(tmp_path, keyring)
+    made.keep(ANTHROPIC, login(NOW + 7200, "worth-nothing-refresh-of-old"), KEYRING)
+    kept = tokens(made, clock, endpoint)
+    endpoint.answer = lambda handler: reply(handler, 400, {"error": "invalid_grant"})
+    await value(kept)
+    assert await value(kept, refresh=True) == FIRST
+    endpoint.answer = None
+    # Its directory is another one: nothing in ours says that the keyring has changed.
+    keyring.set(ANTHROPIC, login(NOW + 3600, access=SECOND).dump())
+    assert await value(kept, refresh=True) == SECOND
+    assert (token := kept.last()) is not None
+    assert token.warning == ""
+    clock.advance(3600 - 200)
+    await value(kept)
+    await kept.close()
+    assert await value(kept) == "sk-ant-oat01-worth-nothing-0001"
+
+
 async def test_a_keyring_that_nobody_unlocks_is_given_up_and_asked_again(
     tmp_path: Path, keyring: Keyring, clock: FakeClock, endpoint: TokenEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
