@@ -259,13 +259,15 @@ class Slow(Chain):
     def __call__(self, profile: str | None) -> AwsKeys:
         gate = self.gates[self.loads]
         found = super().__call__(profile)
-        gate.wait(5)
+        gate.wait(30)
         return found
 
 
-async def given_up(provider: AwsProvider) -> None:
+async def given_up(provider: AwsProvider, chain: Slow, loads: int) -> None:
+    """So many loads have begun, and none has come in time; a thread may take its time to begin."""
     with pytest.raises(CredentialError, match="did not come within"):
         await provider.get()
+    await until(lambda: chain.loads == loads)
 
 
 async def test_keys_that_come_after_they_were_given_up_are_used_though_another_load_has_begun(
@@ -275,10 +277,9 @@ async def test_keys_that_come_after_they_were_given_up_are_used_though_another_l
     clock = FakeClock()
     chain = Slow(clock)
     provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
-    await given_up(provider)
+    await given_up(provider, chain, 1)
     clock.advance(11)
-    await given_up(provider)
-    assert chain.loads == 2
+    await given_up(provider, chain, 2)
     chain.gates[0].set()
     await until(lambda: provider._keys is not None)
     clock.advance(11)
@@ -295,8 +296,9 @@ async def test_a_load_that_is_overtaken_does_not_undo_the_one_that_began_after_i
     clock = FakeClock()
     chain = Slow(clock)
     provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
-    await given_up(provider)
-    clock.advance(11)
+    await given_up(provider, chain, 1)
+    monkeypatch.setattr("claude_failover.credentials.aws.LIMIT", 30.0)
+    clock.advance(31)
     chain.gates[1].set()
     assert (await provider.get()).access_key == "AKIA0002"
     chain.gates[0].set()
