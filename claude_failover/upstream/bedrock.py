@@ -118,9 +118,10 @@ class BedrockUpstream:
 
     async def close(self) -> None:
         """See :meth:`claude_failover.upstream.Upstream.close`."""
-        for wire in self._wires.values():
+        # Taken first: whoever prepares a connection meanwhile must not change what is gone through.
+        wires, self._wires = self._wires, {}
+        for wire in wires.values():
             await wire.close()
-        self._wires.clear()
 
     async def _wire(self, service: str, region: str) -> Wire:
         origin = self._configured[service] or endpoints.by_rule(region, service, self._environ)

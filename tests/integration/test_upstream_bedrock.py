@@ -25,6 +25,7 @@ from claude_failover.drill.bedrock_access import API_KEY as BEDROCK_KEY
 from claude_failover.errors import CredentialError
 from claude_failover.upstream import Attempt
 from claude_failover.upstream.bedrock import BedrockUpstream
+from claude_failover.upstream.wire import Wire
 from tests.fakes import simulated_bedrock
 from tests.sockets import listening, request_of
 
@@ -247,3 +248,22 @@ async def test_a_path_in_the_endpoint_is_part_of_what_is_signed() -> None:
         assert (await status_of(backend.open(to_bedrock())))[0] == 200
         await backend.close()
     assert heads[0].startswith(b"POST /gate/anthropic/v1/messages HTTP/1.1\r\n")
+
+
+async def test_what_is_prepared_while_all_is_being_closed_is_in_nobodys_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with simulated_bedrock(mantle=True, strict=False) as server:
+        environ = {"AWS_ENDPOINT_URL_BEDROCK_MANTLE": server.url, "AWS_ENDPOINT_URL": f"{server.url}/runtime"}
+        backend = Backend(BackendName("bedrock"), Kind.BEDROCK)
+        upstream = BedrockUpstream(backend, Timeouts(), Provider(), environ=environ)
+        closing = Wire.close
+
+        async def close(wire: Wire) -> None:
+            await upstream.warm()  # a look at the credentials that a reload has overtaken
+            await closing(wire)
+
+        monkeypatch.setattr(Wire, "close", close)
+        command = to_bedrock(body=MANTLE_BODY, service="bedrock-mantle")
+        assert (await status_of(upstream.open(command)))[0] == 200
+        await upstream.close()
+        monkeypatch.undo()
+        await upstream.close()
