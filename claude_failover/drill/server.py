@@ -35,6 +35,17 @@ KEPT_BYTES = 64 << 20
 RESET_GRACE = 0.02
 """Seconds between the last bytes and a reset."""
 
+CLOSING = 5.0
+"""Seconds until the system has taken a listener away."""
+
+
+def _bound(held: socket.socket, port: int) -> bool:
+    try:
+        held.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
 
 def total(left: Usage, right: Usage) -> Usage:
     """The sum of two usages, kind by kind."""
@@ -121,10 +132,17 @@ class SimulatedServer:
     async def refusing(self) -> AsyncIterator[None]:
         """While inside: every open connection is reset, and new ones are refused."""
         await self._deafen()
-        try:
-            yield
-        finally:
-            await self._listen()
+        # The port stays ours: the system could give it to another program, which would answer in our place.
+        with socket.socket() as held:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            async with asyncio.timeout(CLOSING):
+                while not _bound(held, self.port):  # noqa: ASYNC110 - the event loop closes the listener when it likes
+                    await asyncio.sleep(0.01)
+            try:
+                yield
+            finally:
+                held.close()
+                await self._listen()
 
     def reset_all(self) -> None:
         """Reset every open connection, idle or in the middle of an answer: the backend's process died."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -249,6 +250,9 @@ async def test_while_it_refuses_nobody_connects_and_afterwards_everybody() -> No
                 await reader.readexactly(1)
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection("127.0.0.1", port)
+            # Nor can another program be given the port, and answer there.
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))
         assert claude.port == port
         assert (await ask(port))[0].startswith(b"HTTP/1.1 200")
 
