@@ -270,14 +270,20 @@ async def given_up(provider: AwsProvider, chain: Slow, loads: int) -> None:
     await until(lambda: chain.loads == loads)
 
 
-async def test_keys_that_come_after_they_were_given_up_are_used_though_another_load_has_begun(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def given_up_once(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeClock, Slow, AwsProvider]:
+    """A first load that has not come in time and still goes on."""
     monkeypatch.setattr("claude_failover.credentials.aws.LIMIT", 0.05)
     clock = FakeClock()
     chain = Slow(clock)
     provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     await given_up(provider, chain, 1)
+    return clock, chain, provider
+
+
+async def test_keys_that_come_after_they_were_given_up_are_used_though_another_load_has_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, chain, provider = await given_up_once(monkeypatch)
     clock.advance(11)
     await given_up(provider, chain, 2)
     chain.gates[0].set()
@@ -292,11 +298,7 @@ async def test_keys_that_come_after_they_were_given_up_are_used_though_another_l
 async def test_a_load_that_is_overtaken_does_not_undo_the_one_that_began_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("claude_failover.credentials.aws.LIMIT", 0.05)
-    clock = FakeClock()
-    chain = Slow(clock)
-    provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
-    await given_up(provider, chain, 1)
+    clock, chain, provider = await given_up_once(monkeypatch)
     monkeypatch.setattr("claude_failover.credentials.aws.LIMIT", 30.0)
     clock.advance(31)
     chain.gates[1].set()
@@ -312,11 +314,12 @@ async def test_who_waits_for_a_load_that_was_overtaken_does_not_say_that_nothing
     chain = Slow(clock)
     provider = AwsProvider(region="us-east-1", clock=clock, load=chain)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("claude_failover.credentials.aws.LIMIT", 0.2)
+        patch.setattr("claude_failover.credentials.aws.LIMIT", 2.0)
         async with asyncio.TaskGroup() as tasks:
             waiting = tasks.create_task(provider.get())
             await until(lambda: chain.loads == 1)
-            clock.advance(1)
+            patch.setattr("claude_failover.credentials.aws.LIMIT", 30.0)
+            clock.advance(31)
             chain.gates[1].set()
             assert (await provider.get()).access_key == "AKIA0002"
         assert waiting.result().access_key == "AKIA0002"
